@@ -1,0 +1,1 @@
+"""One file a method: its frozen config and its run state acting at sites."""
