@@ -1,0 +1,54 @@
+"""Putting a hook on a module and taking it off without leaving a trace.
+
+diffusers' `HookRegistry.remove_hook` leaves `forward` and `_diffusers_hook` on the module, overwrites
+a hook that was registered later, and undoes whatever was wrapped around `forward` since; all three
+are mended here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers.hooks import HookRegistry, ModelHook
+from torch import nn
+
+HOOK_NAME = "dit_accel"
+
+
+def attach(module: nn.Module, hook: ModelHook) -> None:
+    """Register `hook` on `module`; hooks of others, before or after ours, stay."""
+    HookRegistry.check_if_exists_or_initialize(module).register_hook(hook, HOOK_NAME)
+
+
+def detach(module: nn.Module) -> None:
+    """Remove our hook from `module`, and everything that diffusers leaves behind with it."""
+    registry: Any = getattr(module, "_diffusers_hook", None)
+    if registry is None or registry.get_hook(HOOK_NAME) is None:
+        return
+    index = registry._hook_order.index(HOOK_NAME)
+    wrapper = _foreign_wrapper(module)
+    following = registry._fn_refs[index + 1 : index + 2]
+    forwards = [reference.forward for reference in following]
+    registry.remove_hook(HOOK_NAME, recurse=False)
+    for reference, forward in zip(following, forwards, strict=True):
+        if reference.original_forward is not None:  # it replaces forward: give it back its own
+            reference.original_forward, reference.forward = reference.forward, forward
+    if wrapper is not None and not following:
+        module._old_forward, module.forward = vars(module)["forward"], wrapper
+    if not registry.hooks:
+        _tidy(module)
+
+
+def _foreign_wrapper(module: nn.Module) -> Any:
+    """What accelerate wrapped around our chain; it keeps the chain as `_old_forward`."""
+    function = getattr(getattr(module, "_old_forward", None), "func", None)
+    ours = getattr(function, "__qualname__", "").startswith("HookRegistry.register_hook")
+    return vars(module).get("forward") if ours else None
+
+
+def _tidy(module: nn.Module) -> None:
+    """Drop the empty registry, and a `forward` that is the class's own."""
+    del module._diffusers_hook
+    forward = vars(module).get("forward")
+    if getattr(forward, "__func__", None) is type(module).forward:
+        del module.forward

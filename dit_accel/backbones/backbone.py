@@ -1,0 +1,83 @@
+"""What the integration needs to know of a model family, and which families there are."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from dit_accel import backbones
+from dit_accel.errors import UnsupportedError
+from dit_accel.tokens.grid import Grid
+
+
+class Backbone(Protocol):
+    """Sites and token layout of one diffusers transformer class; stateless."""
+
+    model_class: ClassVar[type[nn.Module]]
+    # Keyword arguments of a block that hold one entry a batch row.
+    row_arguments: ClassVar[tuple[str, ...]]
+
+    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+        """The transformer blocks, in order."""
+
+    def self_attention(self, block: nn.Module) -> nn.Module:
+        """The self-attention over image tokens of a block."""
+
+    def feed_forward(self, block: nn.Module) -> nn.Module:
+        """The feed-forward module of a block."""
+
+    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
+        """Token grid for latents `[R, C, H, W]`; raises `UnsupportedError` for impossible sizes."""
+
+    def is_guided(
+        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> bool:
+        """Whether rows b and b + R/2 are the guidance rows of one sample (reads the device once)."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    backbone: Backbone
+
+
+def _entries() -> list[_Entry]:
+    modules = (m.name for m in pkgutil.iter_modules(backbones.__path__) if m.name != "backbone")
+    loaded = (importlib.import_module(f"{backbones.__name__}.{name}") for name in sorted(modules))
+    return [
+        _Entry(module.BACKBONE.model_class.__name__, module.BACKBONE)
+        for module in loaded
+        if hasattr(module, "BACKBONE")
+    ]
+
+
+def find_backbone(transformer: nn.Module) -> Backbone:
+    """The backbone of a transformer.
+
+    Raises:
+        UnsupportedError: the class is none of the supported ones (subclasses are accepted).
+    """
+    entries = _entries()
+    for entry in entries:
+        if isinstance(transformer, entry.backbone.model_class):
+            return entry.backbone
+    raise UnsupportedError(
+        f"transformer: {type(transformer).__name__} is not supported; expected one of"
+        f" {', '.join(entry.name for entry in entries)}. A new model family is one file in"
+        " dit_accel/backbones/ (docs/architecture.md)."
+    )
+
+
+def halves_equal(latents: torch.Tensor) -> bool:
+    """Whether the first half of the rows repeats in the second, as batched guidance lays them out."""
+    rows = latents.shape[0]
+    if rows % 2 or latents.device.type == "meta":
+        return False
+    first, second = latents.chunk(2)
+    return bool(torch.equal(first, second))

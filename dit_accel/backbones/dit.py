@@ -1,0 +1,52 @@
+"""DiT (arXiv 2212.09748): `diffusers.DiTTransformer2DModel`, class-conditional, square images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DiTTransformer2DModel
+from torch import nn
+
+from dit_accel.backbones.backbone import halves_equal
+from dit_accel.errors import UnsupportedError
+from dit_accel.tokens.grid import Grid
+
+
+class DiT:
+    """Image tokens only; with guidance the rows are `[conditional, unconditional]`."""
+
+    model_class: ClassVar[type[nn.Module]] = DiTTransformer2DModel
+    row_arguments: ClassVar[tuple[str, ...]] = ("timestep", "class_labels")
+
+    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+        return list(transformer.transformer_blocks)
+
+    def self_attention(self, block: nn.Module) -> nn.Module:
+        return block.attn1
+
+    def feed_forward(self, block: nn.Module) -> nn.Module:
+        return block.ff
+
+    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
+        patch = transformer.config.patch_size
+        height, width = latents.shape[-2] // patch, latents.shape[-1] // patch
+        if height != width:
+            raise UnsupportedError(
+                f"hidden_states: {height}x{width} tokens; diffusers' DiTTransformer2DModel lays its"
+                " output out as a square. Use height == width, or PixArt for rectangular images."
+            )
+        return Grid(height, width)
+
+    def is_guided(
+        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> bool:
+        labels = arguments.get("class_labels")
+        if labels is None or not halves_equal(latents):
+            return False
+        null = transformer.config.num_embeds_ada_norm
+        return bool((labels.chunk(2)[1] == null).all())
+
+
+BACKBONE = DiT()

@@ -1,0 +1,46 @@
+"""PixArt-alpha and -Sigma (arXiv 2310.00426, 2403.04692): `diffusers.PixArtTransformer2DModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import PixArtTransformer2DModel
+from torch import nn
+
+from dit_accel.backbones.backbone import halves_equal
+from dit_accel.tokens.grid import Grid
+
+
+class PixArt:
+    """Text enters by cross-attention alone; with guidance the rows are `[negative, prompt]`."""
+
+    model_class: ClassVar[type[nn.Module]] = PixArtTransformer2DModel
+    row_arguments: ClassVar[tuple[str, ...]] = (
+        "attention_mask",
+        "encoder_hidden_states",
+        "encoder_attention_mask",
+        "timestep",
+    )
+
+    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+        return list(transformer.transformer_blocks)
+
+    def self_attention(self, block: nn.Module) -> nn.Module:
+        return block.attn1
+
+    def feed_forward(self, block: nn.Module) -> nn.Module:
+        return block.ff
+
+    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
+        patch = transformer.config.patch_size
+        return Grid(latents.shape[-2] // patch, latents.shape[-1] // patch)
+
+    def is_guided(
+        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> bool:
+        return halves_equal(latents)
+
+
+BACKBONE = PixArt()

@@ -1,0 +1,182 @@
+"""The diffusers hooks that make a plan act: one on the model, one a block, one a module inside.
+
+The hook on the model prepares everything outside of any compiled region; the others only follow what
+it has set, so that `torch.compile` sees plain tensor code with few distinct values to guard on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from diffusers.hooks import ModelHook
+from torch import nn
+
+from dit_accel.errors import UnsupportedError
+from dit_accel.methods.cache import SpanMemory
+from dit_accel.methods.cache_run import CacheRun
+from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
+
+Begin = Callable[[nn.Module, dict[str, Any]], None]
+
+
+class TransformerHook(ModelHook):  # type: ignore[misc]
+    """Tells the installation that a forward begins."""
+
+    def __init__(self, begin: Begin) -> None:
+        super().__init__()
+        self._begin = begin
+        self._names: list[str] = []
+
+    def initialize_hook(self, module: nn.Module) -> nn.Module:
+        self._names = argument_names(module)
+        return module
+
+    def pre_forward(
+        self, module: nn.Module, *args: Any, **kwargs: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self._prepare(module, args, kwargs)
+        return args, kwargs
+
+    @torch.compiler.disable
+    def _prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._begin(module, {**dict(zip(self._names, args, strict=False)), **kwargs})
+
+
+class BlockHook(ModelHook):  # type: ignore[misc]
+    """Cache, then density, around one block.
+
+    Attributes:
+        cache: run state of the cache, `None` where this block is always computed.
+        memory: what is remembered of the span this block lies in.
+        opens, closes: whether it is the first, the last block of its span.
+        probes: whether this is the first block of a first-block cache.
+        decides: whether the cache decides here, on the output of the block before.
+        density: pooled block, if any.
+    """
+
+    def __init__(self, row_arguments: tuple[str, ...]) -> None:
+        super().__init__()
+        self.cache: CacheRun | None = None
+        self.memory: SpanMemory | None = None
+        self.opens = self.closes = self.probes = self.decides = False
+        self.density: DensityOperator | None = None
+        self._row_arguments = row_arguments
+        self._names: list[str] = []
+
+    def initialize_hook(self, module: nn.Module) -> nn.Module:
+        self._names = argument_names(module)[1:]
+        return module
+
+    def new_forward(
+        self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        if args:  # gradient checkpointing hands everything over by position
+            kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        cache = self.cache
+        if cache is None:
+            return self._compute(hidden_states, kwargs)
+        if self.probes:
+            cache.first_input = hidden_states
+            return self._compute(hidden_states, kwargs)
+        if self.decides:
+            cache.decide(hidden_states)
+        return self._follow(cache, hidden_states, kwargs)
+
+    def _follow(
+        self, cache: CacheRun, hidden_states: torch.Tensor, kwargs: dict[str, Any]
+    ) -> torch.Tensor:
+        memory = self.memory
+        assert memory is not None
+        if cache.mode == "none":
+            # A view, since dynamo gives up on a frame for good once it finds it empty.
+            return (
+                cache.forecast(memory, hidden_states)
+                if self.opens
+                else hidden_states.view_as(hidden_states)
+            )
+        if self.opens:
+            hidden_states = cache.open_span(memory, hidden_states)
+        kwargs = cache.select(kwargs, self._row_arguments)
+        hidden_states = self._compute(hidden_states, kwargs)
+        return cache.close_span(memory, hidden_states) if self.closes else hidden_states
+
+    def _compute(self, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+        forward = self.fn_ref.original_forward
+        if self.density is None:
+            return forward(hidden_states, **kwargs)
+        refuse_mask(kwargs.get("attention_mask"), "density")
+        return self.density(lambda tokens: forward(tokens, **kwargs), hidden_states)
+
+
+class AttentionHook(ModelHook):  # type: ignore[misc]
+    """Merge, attention operator, unmerge around one self-attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merge: MergeOperator | None = None
+        self.memory: Any = None
+        self.operator: AttentionOperator | None = None
+
+    def new_forward(
+        self,
+        module: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        forward = self.fn_ref.original_forward
+        if self.merge is None and self.operator is None:
+            return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
+        refuse_mask(kwargs.get("attention_mask"), "merge / attention")
+        if self.operator is not None:
+            refuse_fused(module)
+            encoder_hidden_states = self.operator.keys_values(hidden_states)
+        if self.merge is None:
+            return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
+        merged = self.merge.reduce(hidden_states, self.memory)
+        output = forward(merged, encoder_hidden_states=encoder_hidden_states, **kwargs)
+        return self.merge.expand(output, self.memory)
+
+
+class FeedForwardHook(ModelHook):  # type: ignore[misc]
+    """Merge, feed-forward, unmerge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.merge: MergeOperator | None = None
+        self.memory: Any = None
+
+    def new_forward(
+        self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        forward = self.fn_ref.original_forward
+        if self.merge is None:
+            return forward(hidden_states, *args, **kwargs)
+        merged = self.merge.reduce(hidden_states, self.memory)
+        return self.merge.expand(forward(merged, *args, **kwargs), self.memory)
+
+
+def argument_names(module: nn.Module) -> list[str]:
+    """Names of the arguments of a module's own forward, `self` left out."""
+    return list(inspect.signature(type(module).forward).parameters)[1:]
+
+
+def refuse_mask(mask: torch.Tensor | None, family: str) -> None:
+    """Self-attention masks speak of tokens that pooling and merging take away."""
+    if mask is not None:
+        raise UnsupportedError(
+            f"attention_mask: a mask over the image tokens, shape {tuple(mask.shape)}, can't be"
+            f" combined with {family}; pass attention_mask=None or remove {family} from the plan"
+        )
+
+
+def refuse_fused(module: nn.Module) -> None:
+    """A fused q/k/v projection has no separate one for the pooled tokens."""
+    if getattr(module, "fused_projections", False):
+        raise UnsupportedError(
+            "attention: the plan pools keys and values, but q, k and v are fused in this model;"
+            " call transformer.unfuse_qkv_projections() first"
+        )

@@ -1,0 +1,131 @@
+"""Putting a plan to work on a pipeline or a transformer, and taking it off again."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from torch import nn
+
+from dit_accel.backbones import find_backbone
+from dit_accel.errors import UnsupportedError
+from dit_accel.installation import Installation
+from dit_accel.plan import Plan, PlanLike
+
+Target = TypeVar("Target")
+
+_installations: weakref.WeakKeyDictionary[nn.Module, Installation] = weakref.WeakKeyDictionary()
+
+
+def accelerate(target: Target, plan: PlanLike) -> Target:
+    """Put `plan` to work on `target`, in place.
+
+    Args:
+        target: a diffusers pipeline with a `transformer`, or such a transformer.
+        plan: a preset's name, the path of a YAML file, a mapping, or a `Plan`. A plan that is in
+            place already is replaced. The empty plan installs nothing at all.
+
+    Returns:
+        `target` itself.
+
+    Raises:
+        PlanError: the plan is wrong, or does not fit this model (layers that it has not).
+        UnsupportedError: the transformer's class is not supported.
+    """
+    plan = Plan.load(plan)
+    transformer = transformer_of(target)
+    backbone = find_backbone(transformer)
+    plan.check_against(len(backbone.blocks(transformer)))
+    restore(target)
+    if plan.is_empty:
+        return target
+    pipeline = None if isinstance(target, nn.Module) else target
+    installation = Installation(transformer, backbone, plan, pipeline)
+    _installations[transformer] = installation
+    scheduler = getattr(pipeline, "scheduler", None)
+    if scheduler is not None:
+        installation.observe(scheduler)
+    return target
+
+
+def restore(target: Target) -> Target:
+    """Take the plan off `target`: no hook, processor or attribute is left. Returns `target`."""
+    installation = _installations.pop(transformer_of(target), None)
+    if installation is not None:
+        installation.remove()
+    return target
+
+
+@contextmanager
+def accelerated(target: Target, plan: PlanLike) -> Iterator[Target]:
+    """`accelerate` for the length of a `with` block; the plan that was in place comes back."""
+    former = plan_of(target)
+    accelerate(target, plan)
+    try:
+        yield target
+    finally:
+        accelerate(target, former)
+
+
+@contextmanager
+def run(
+    target: Any,
+    timesteps: Sized | int,
+    *,
+    calls_per_step: int = 1,
+    guidance: bool | None = None,
+) -> Iterator[None]:
+    """Announce one denoising run to a bare transformer; a pipeline does this by itself.
+
+    Args:
+        target: the accelerated transformer (or pipeline).
+        timesteps: the run's timesteps, or how many there are.
+        calls_per_step: transformer calls a step, 2 for separate guidance calls.
+        guidance: whether rows b and b + R/2 are the guidance rows of one sample; `None` looks
+            whether their latents are equal.
+
+    Raises:
+        RunError: inside, on a call beyond the run's length.
+    """
+    installation = _installations.get(transformer_of(target))
+    if installation is None:
+        yield
+        return
+    num_steps = timesteps if isinstance(timesteps, int) else len(timesteps)
+    former = installation.guidance
+    installation.clock.announce(num_steps, calls_per_step)
+    installation.guidance = guidance
+    try:
+        yield
+    finally:
+        installation.guidance = former
+        installation.end_run()
+
+
+def plan_of(target: Any) -> Plan:
+    """The plan at work on `target`; empty where there is none."""
+    installation = installation_of(target)
+    return Plan() if installation is None else installation.plan
+
+
+def installation_of(target: Any) -> Installation | None:
+    """The installation on `target`, if any."""
+    return _installations.get(transformer_of(target))
+
+
+def transformer_of(target: Any) -> nn.Module:
+    """The transformer of a pipeline, or `target` if it is one; compiled ones are unwrapped.
+
+    Raises:
+        UnsupportedError: `target` is neither.
+    """
+    transformer = target if isinstance(target, nn.Module) else getattr(target, "transformer", None)
+    transformer = getattr(transformer, "_orig_mod", transformer)
+    if not isinstance(transformer, nn.Module):
+        raise UnsupportedError(
+            f"target: {type(target).__name__} has no transformer; expected a diffusers pipeline"
+            " with one (DiTPipeline, PixArtAlphaPipeline, PixArtSigmaPipeline) or the transformer"
+        )
+    return transformer
