@@ -1,0 +1,57 @@
+"""What every test runs under: few threads, a fixed seed, and skips that say why."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+
+# The models in the tests are tiny: more threads only wait for each other.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@functools.cache
+def _compiler_problem() -> str | None:
+    """Why torch.compile cannot build for the CPU here, or None if it can."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        compiler = get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return "no C++ compiler (apt install g++)"
+    if shutil.which(compiler) is None:
+        return f"no C++ compiler: {compiler} is not on the PATH (apt install g++)"
+    return _trial_build_problem(compiler)
+
+
+def _trial_build_problem(compiler: str) -> str | None:
+    """Why `compiler` fails on an empty program that uses the standard library, or None."""
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "trial.cpp")
+        source.write_text("#include <cmath>\nint main() { return 0; }\n")
+        command = [compiler, str(source), "-o", str(Path(folder, "trial"))]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if built.returncode == 0 else f"{compiler} does not build: {built.stderr[:200]}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, naming what is missing."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU")
+    if item.get_closest_marker("requires_compiler") and (problem := _compiler_problem()):
+        pytest.skip(problem)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed() -> Iterator[None]:
+    """Start each test from the same global random state, and give the caller's back after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
