@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError
 from dit_accel.install import accelerate, accelerated, restore, run
 from dit_accel.plan import Plan
+from dit_accel.summary import summary
 
 try:
     __version__ = version("dit-accel")
@@ -27,4 +28,5 @@ __all__ = [
     "accelerated",
     "restore",
     "run",
+    "summary",
 ]

@@ -1,8 +1,8 @@
 """Putting a hook on a module and taking it off without leaving a trace.
 
-diffusers' `HookRegistry.remove_hook` leaves `forward` and `_diffusers_hook` on the module, overwrites
-a hook that was registered later, and undoes whatever was wrapped around `forward` since; all three
-are mended here.
+diffusers' `HookRegistry.remove_hook` leaves `forward` and `_diffusers_hook` on the module,
+overwrites a hook that was registered later, and undoes whatever was wrapped around `forward`
+since; all three are mended here.
 """
 
 from __future__ import annotations

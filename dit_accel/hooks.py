@@ -1,7 +1,7 @@
 """The diffusers hooks that make a plan act: one on the model, one a block, one a module inside.
 
-The hook on the model prepares everything outside of any compiled region; the others only follow what
-it has set, so that `torch.compile` sees plain tensor code with few distinct values to guard on.
+The hook on the model prepares everything outside of any compiled region; the others only follow
+what it has set, so that `torch.compile` sees plain tensor code with few distinct values to guard.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from dit_accel.methods.cache_run import CacheRun
 from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
 
 Begin = Callable[[nn.Module, dict[str, Any]], None]
+Forward = Callable[..., torch.Tensor]
 
 
-class TransformerHook(ModelHook):  # type: ignore[misc]
+class TransformerHook(ModelHook):
     """Tells the installation that a forward begins."""
 
     def __init__(self, begin: Begin) -> None:
@@ -31,21 +32,23 @@ class TransformerHook(ModelHook):  # type: ignore[misc]
         self._names: list[str] = []
 
     def initialize_hook(self, module: nn.Module) -> nn.Module:
+        """Learn the names of the arguments."""
         self._names = argument_names(module)
         return module
 
     def pre_forward(
         self, module: nn.Module, *args: Any, **kwargs: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Prepare; the arguments go on as they came."""
         self._prepare(module, args, kwargs)
         return args, kwargs
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._begin(module, {**dict(zip(self._names, args, strict=False)), **kwargs})
 
 
-class BlockHook(ModelHook):  # type: ignore[misc]
+class BlockHook(ModelHook):
     """Cache, then density, around one block.
 
     Attributes:
@@ -67,12 +70,14 @@ class BlockHook(ModelHook):  # type: ignore[misc]
         self._names: list[str] = []
 
     def initialize_hook(self, module: nn.Module) -> nn.Module:
+        """Learn the names of the arguments."""
         self._names = argument_names(module)[1:]
         return module
 
     def new_forward(
         self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
+        """`[R, N, C] -> [R, N, C]`; inside a span fewer rows may pass."""
         if args:  # gradient checkpointing hands everything over by position
             kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
         cache = self.cache
@@ -104,14 +109,14 @@ class BlockHook(ModelHook):  # type: ignore[misc]
         return cache.close_span(memory, hidden_states) if self.closes else hidden_states
 
     def _compute(self, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
-        forward = self.fn_ref.original_forward
+        forward: Forward = self.fn_ref.original_forward
         if self.density is None:
             return forward(hidden_states, **kwargs)
         refuse_mask(kwargs.get("attention_mask"), "density")
         return self.density(lambda tokens: forward(tokens, **kwargs), hidden_states)
 
 
-class AttentionHook(ModelHook):  # type: ignore[misc]
+class AttentionHook(ModelHook):
     """Merge, attention operator, unmerge around one self-attention."""
 
     def __init__(self) -> None:
@@ -127,7 +132,8 @@ class AttentionHook(ModelHook):  # type: ignore[misc]
         encoder_hidden_states: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        forward = self.fn_ref.original_forward
+        """`[R, N, C] -> [R, N, C]`."""
+        forward: Forward = self.fn_ref.original_forward
         if self.merge is None and self.operator is None:
             return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
         refuse_mask(kwargs.get("attention_mask"), "merge / attention")
@@ -141,7 +147,7 @@ class AttentionHook(ModelHook):  # type: ignore[misc]
         return self.merge.expand(output, self.memory)
 
 
-class FeedForwardHook(ModelHook):  # type: ignore[misc]
+class FeedForwardHook(ModelHook):
     """Merge, feed-forward, unmerge."""
 
     def __init__(self) -> None:
@@ -152,7 +158,8 @@ class FeedForwardHook(ModelHook):  # type: ignore[misc]
     def new_forward(
         self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        forward = self.fn_ref.original_forward
+        """`[R, N, C] -> [R, N, C]`."""
+        forward: Forward = self.fn_ref.original_forward
         if self.merge is None:
             return forward(hidden_states, *args, **kwargs)
         merged = self.merge.reduce(hidden_states, self.memory)

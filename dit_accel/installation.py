@@ -11,6 +11,7 @@ from torch import nn
 
 from dit_accel.attach import attach, detach
 from dit_accel.backbones import Backbone
+from dit_accel.errors import UnsupportedError
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.methods.cache import CacheConfig, SpanMemory
 from dit_accel.methods.cache_run import CacheRun
@@ -26,7 +27,7 @@ from dit_accel.program import (
     resolve_layers,
 )
 from dit_accel.run_state import Position, RunClock
-from dit_accel.statistics import RunStatistics
+from dit_accel.statistics import Call, RunStatistics
 from dit_accel.tokens.grid import Grid
 
 
@@ -75,11 +76,11 @@ class Installation:
                 if "feed_forward" in at:
                     self._feed_forwards.append(FeedForwardHook())
                     attach(self.backbone.feed_forward(block), self._feed_forwards[-1])
+            self.num_layers = len(self.backbone.blocks(transformer))
+            self._place_spans()
         except BaseException:
             self.remove()
             raise
-        self._num_layers = len(self.backbone.blocks(transformer))
-        self._place_spans()
 
     def _place_spans(self) -> None:
         """Tell each block where it lies in the spans of the cache; this never changes."""
@@ -87,7 +88,12 @@ class Installation:
         if cache is None:
             return
         first = 1 if cache.per_sample else 0
-        self._spans = cache.spans(self._num_layers, first)
+        if first >= self.num_layers:
+            raise UnsupportedError(
+                f"cache.policy: it computes the first block always, and this model has"
+                f" {self.num_layers} block(s); use policy interval"
+            )
+        self._spans = cache.spans(self.num_layers, first)
         for span in self._spans:
             self._blocks[span[0]].opens = True
             self._blocks[span[-1]].closes = True
@@ -129,8 +135,10 @@ class Installation:
         self._caches, self._merges = {}, {}
         for hook in self._blocks:
             hook.cache = hook.memory = None
-        for module_hook in (*self._attentions, *self._feed_forwards):
-            module_hook.memory = None
+        for attention in self._attentions:
+            attention.memory = None
+        for feed_forward in self._feed_forwards:
+            feed_forward.memory = None
 
     def begin_forward(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> None:
         """Settle what each hook does in the forward that begins."""
@@ -146,7 +154,12 @@ class Installation:
         layers = self._operators(position, grid)
         cache = self._begin_cache(transformer, position, layers, arguments)
         self._arm(position, grid, layers, cache)
-        self.statistics.record(position, latents.shape[0], grid, cache)
+        text = arguments.get("encoder_hidden_states")
+        text_tokens = 0 if text is None else text.shape[1]
+        first_cached = 0 if cache is None else min(cache.memories)
+        self.statistics.record(
+            Call(position, latents.shape[0], grid, text_tokens, cache, first_cached)
+        )
 
     def _follow_scheduler(self) -> None:
         """Observe the pipeline's scheduler; one put in since the last run has set its timesteps."""
@@ -171,13 +184,13 @@ class Installation:
 
     def _operators(self, position: Position, grid: Grid) -> tuple[Operators, ...]:
         if position.num_steps is None:  # the fraction is no function of the step then
-            return resolve_layers(self.plan, self._num_layers, position, grid)
+            return resolve_layers(self.plan, self.num_layers, position, grid)
         if position.num_steps != self._layers_of:
-            self.plan.check_against(self._num_layers, position.num_steps)
+            self.plan.check_against(self.num_layers, position.num_steps)
             self._layers, self._layers_of = {}, position.num_steps
         key = (position.step, grid)
         if key not in self._layers:
-            self._layers[key] = resolve_layers(self.plan, self._num_layers, position, grid)
+            self._layers[key] = resolve_layers(self.plan, self.num_layers, position, grid)
         return self._layers[key]
 
     def _begin_cache(
@@ -212,9 +225,7 @@ class Installation:
         latents = arguments["hidden_states"]
         guided = self.guidance
         if guided is None:  # only decisions sample by sample need to know
-            guided = config.per_sample and self.backbone.is_guided(
-                transformer, latents, arguments
-            )
+            guided = config.per_sample and self.backbone.is_guided(transformer, latents, arguments)
         rows_per_sample = 2 if guided else 1
         samples = latents.shape[0] // rows_per_sample
         cache = CacheRun(config, samples, rows_per_sample, self._caches.get(0))
@@ -248,7 +259,7 @@ class Installation:
         method = merge_of(self.plan)
         if merge is None or method is None:
             return None
-        cell = cell_at(layer, self._num_layers, position, grid)
+        cell = cell_at(layer, self.num_layers, position, grid)
         # The first block of a first-block cache sees all rows, the others only some.
         probe = bool(self._blocks) and self._blocks[layer].probes
         key = (position.branch, method.group(cell), probe)

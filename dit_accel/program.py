@@ -15,6 +15,7 @@ from dit_accel.plan import Plan
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
 
+
 @dataclass(frozen=True)
 class StepProgram:
     """One step of a run.
@@ -29,7 +30,7 @@ class StepProgram:
 
     @property
     def density_grid(self) -> Grid | None:
-        """The coarse grid of this step, if any layer is pooled: what a cache tags snapshots with."""
+        """The coarse grid of this step, if any: what a cache tags its snapshots with."""
         grids = (cell.density.grid for cell in self.cells if cell.density is not None)
         return next(grids, None)
 

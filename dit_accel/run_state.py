@@ -2,8 +2,9 @@
 
 The position is known without reading a tensor from the device. A pipeline's run begins when its
 scheduler sets its timesteps, and a step ends when the scheduler steps, so that solvers with two
-evaluations a step and separate guidance calls are counted right. A loop over a bare transformer says
-how long it is (`dit_accel.run`); without that, a rising timestep or another shape starts a new run.
+evaluations a step and separate guidance calls are counted right. A loop over a bare transformer
+says how long it is (`dit_accel.run`); without that, a rising timestep or another shape starts a
+new run.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ class Call:
         position: where in the run.
         rows: batch rows, guidance included.
         grid: full token grid.
+        text_tokens: text tokens a row, 0 for class-conditional models.
+        cache: run state of the cache until the call is settled.
+        first_cached: first block that the cache may leave out.
         mode: whether `all`, `some` or `none` of the rows were computed.
         computed_rows: rows that went through the cached blocks, padding included.
         needed: for each sample (each row, where the decision does not depend on samples), whether
@@ -26,7 +29,9 @@ class Call:
     position: Position
     rows: int
     grid: Grid
+    text_tokens: int = 0
     cache: CacheRun | None = field(default=None, repr=False)
+    first_cached: int = 0
     mode: str = "all"
     computed_rows: int = 0
     needed: tuple[bool, ...] = ()
@@ -34,6 +39,11 @@ class Call:
     def __post_init__(self) -> None:
         if self.cache is None:
             self.computed_rows = self.rows
+
+    @property
+    def needed_share(self) -> float:
+        """Share of the samples (or rows) that were computed because they had to be."""
+        return sum(self.needed) / len(self.needed) if self.needed else 1.0
 
     def settle(self) -> None:
         """Read the decision, which a cache may take while the blocks run."""
@@ -50,10 +60,10 @@ class RunStatistics:
     calls: list[Call] = field(default_factory=list)
     cache_bytes: int = 0
 
-    def record(self, position: Position, rows: int, grid: Grid, cache: CacheRun | None) -> None:
+    def record(self, call: Call) -> None:
         """A call begins; the one before it has ended, so its decision is known."""
         self.settle(0)
-        self.calls.append(Call(position, rows, grid, cache))
+        self.calls.append(call)
 
     def settle(self, cache_bytes: int) -> None:
         """The last call has ended, and this is what the cache holds now."""

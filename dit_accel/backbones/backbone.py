@@ -23,22 +23,22 @@ class Backbone(Protocol):
     # Keyword arguments of a block that hold one entry a batch row.
     row_arguments: ClassVar[tuple[str, ...]]
 
-    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+    def blocks(self, transformer: Any) -> list[nn.Module]:
         """The transformer blocks, in order."""
 
-    def self_attention(self, block: nn.Module) -> nn.Module:
+    def self_attention(self, block: Any) -> nn.Module:
         """The self-attention over image tokens of a block."""
 
-    def feed_forward(self, block: nn.Module) -> nn.Module:
+    def feed_forward(self, block: Any) -> nn.Module:
         """The feed-forward module of a block."""
 
-    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
-        """Token grid for latents `[R, C, H, W]`; raises `UnsupportedError` for impossible sizes."""
+    def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
+        """Token grid for latents `[R, C, H, W]`; `UnsupportedError` for impossible sizes."""
 
     def is_guided(
-        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+        self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:
-        """Whether rows b and b + R/2 are the guidance rows of one sample (reads the device once)."""
+        """Whether rows b and b + R/2 are guidance rows of one sample (reads the device once)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def find_backbone(transformer: nn.Module) -> Backbone:
 
 
 def halves_equal(latents: torch.Tensor) -> bool:
-    """Whether the first half of the rows repeats in the second, as batched guidance lays them out."""
+    """Whether the second half of the rows repeats the first, as batched guidance has it."""
     rows = latents.shape[0]
     if rows % 2 or latents.device.type == "meta":
         return False

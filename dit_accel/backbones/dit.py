@@ -20,16 +20,22 @@ class DiT:
     model_class: ClassVar[type[nn.Module]] = DiTTransformer2DModel
     row_arguments: ClassVar[tuple[str, ...]] = ("timestep", "class_labels")
 
-    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+    def blocks(self, transformer: Any) -> list[nn.Module]:
+        """The transformer blocks, in order."""
         return list(transformer.transformer_blocks)
 
-    def self_attention(self, block: nn.Module) -> nn.Module:
-        return block.attn1
+    def self_attention(self, block: Any) -> nn.Module:
+        """`attn1`."""
+        module: nn.Module = block.attn1
+        return module
 
-    def feed_forward(self, block: nn.Module) -> nn.Module:
-        return block.ff
+    def feed_forward(self, block: Any) -> nn.Module:
+        """`ff`."""
+        module: nn.Module = block.ff
+        return module
 
-    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
+    def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
+        """Token grid for latents `[R, C, H, W]`. Raises `UnsupportedError` if not square."""
         patch = transformer.config.patch_size
         height, width = latents.shape[-2] // patch, latents.shape[-1] // patch
         if height != width:
@@ -40,8 +46,9 @@ class DiT:
         return Grid(height, width)
 
     def is_guided(
-        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+        self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:
+        """Equal latents and null labels in the second half."""
         labels = arguments.get("class_labels")
         if labels is None or not halves_equal(latents):
             return False

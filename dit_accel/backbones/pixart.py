@@ -24,22 +24,29 @@ class PixArt:
         "timestep",
     )
 
-    def blocks(self, transformer: nn.Module) -> list[nn.Module]:
+    def blocks(self, transformer: Any) -> list[nn.Module]:
+        """The transformer blocks, in order."""
         return list(transformer.transformer_blocks)
 
-    def self_attention(self, block: nn.Module) -> nn.Module:
-        return block.attn1
+    def self_attention(self, block: Any) -> nn.Module:
+        """`attn1`; `attn2` attends to text and is left alone."""
+        module: nn.Module = block.attn1
+        return module
 
-    def feed_forward(self, block: nn.Module) -> nn.Module:
-        return block.ff
+    def feed_forward(self, block: Any) -> nn.Module:
+        """`ff`."""
+        module: nn.Module = block.ff
+        return module
 
-    def grid(self, transformer: nn.Module, latents: torch.Tensor) -> Grid:
+    def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
+        """Token grid for latents `[R, C, H, W]`."""
         patch = transformer.config.patch_size
         return Grid(latents.shape[-2] // patch, latents.shape[-1] // patch)
 
     def is_guided(
-        self, transformer: nn.Module, latents: torch.Tensor, arguments: Mapping[str, Any]
+        self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:
+        """Equal latents in both halves."""
         return halves_equal(latents)
 
 

@@ -1,9 +1,9 @@
 """What every cache has in common: where it remembers (site) and how it forecasts (predictor).
 
 A cache is three independent axes, site x predictor x policy. A *span* `[start, stop)` of blocks is
-remembered through its residual, `h_stop - h_start`; raw snapshots are kept, newest first, and every
-predictor is a small weight vector over them, computed on the host in float64 from the true positions
-of the computed steps (Newton's divided differences; fact sheet on caching, section 2.4).
+remembered through its residual, `h_stop - h_start`; raw snapshots are kept, newest first, and
+every predictor is a small weight vector over them, computed on the host in float64 from the true
+positions of the computed steps (Newton's divided differences; fact sheet on caching, section 2.4).
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class CacheRun:
         if self.mode == "some":
             self._select(need, device)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def decide(self, hidden_states: torch.Tensor) -> None:
         """First-block rule on the first block's output `[R, N, C]`; one host synchronisation."""
         assert self.first_input is not None

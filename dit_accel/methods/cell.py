@@ -1,8 +1,8 @@
 """One cell of a run: a transformer layer at a denoising step.
 
-A method's config turns a `Cell` into an *operator* (or `None` where it has nothing to do). Operators
-are small frozen objects, so that equal cells compare equal: `torch.compile` guards on their values
-and compiles each distinct cell once.
+A method's config turns a `Cell` into an *operator* (or `None` where it has nothing to do).
+Operators are small frozen objects, so that equal cells compare equal: `torch.compile` guards on
+their values and compiles each distinct cell once.
 """
 
 from __future__ import annotations

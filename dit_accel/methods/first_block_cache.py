@@ -3,8 +3,8 @@
 The rule of First-Block Cache (ParaAttention; `diffusers.hooks.FirstBlockCacheConfig`): with `p` the
 residual of the first block and `p_ref` the one at the last computed step, compute when
 `mean|p - p_ref| / mean|p_ref| > threshold`. Unlike the originals, which take one decision for the
-whole batch, the decision here is taken for each sample alone (its guidance rows together, the larger
-change of the two counts) and only the rows that need it are computed.
+whole batch, the decision here is taken for each sample alone (its guidance rows together, the
+larger change of the two counts) and only the rows that need it are computed.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ class IntervalCache(CacheConfig):
     The first and the last step are always computed.
 
     Args:
-        interval: a step is computed when the last computed one lies so many steps back (1 is dense).
-            A schedule makes it denser where it matters, for instance at both ends:
+        interval: a step is computed when the last computed one lies so many steps back (1 is
+            dense). A schedule makes it denser where it matters, for instance at both ends:
             `{schedule: steps, values: [1, 3, 1], at: [0.15, 0.9]}`.
     """
 

@@ -1,7 +1,7 @@
-"""Key/value down-sampling: full queries attend to average-pooled image tokens (ToDo, arXiv 2402.13573).
+"""Key/value down-sampling: queries attend to average-pooled image tokens (ToDo, arXiv 2402.13573).
 
 The tokens that keys and values are projected from are pooled, which for the affine projections of
-DiT and PixArt equals pooling keys and values themselves and also saves their projection. The attention
+DiT and PixArt equals pooling keys and values themselves and also saves their projection. The
 processor in place (SDPA, xformers, LoRA) stays: it is handed the pooled tokens as
 `encoder_hidden_states`.
 """

@@ -1,9 +1,9 @@
 """Training-free pooled blocks: a block runs on a coarse token grid and contributes its *change*.
 
 `x <- x + U(block(Wx) - Wx)` with `W` the mean over the cells of a partition of the grid and `U` the
-nearest-neighbour copy back. The delta form keeps the detail `x - UWx` of the residual stream
-untouched (fact sheet of FlexDiT / SparseDiT, arXiv 2412.06028, section 8.1); it is exact on maps that
-are constant over the cells and bit-identical to the dense block at full resolution.
+nearest-neighbour copy back. The delta form (after FlexDiT / SparseDiT, arXiv 2412.06028) keeps the
+detail `x - UWx` of the residual stream untouched; it is exact on constant maps and bit-identical to
+the dense block at full resolution.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ class PooledDensity(MethodConfig):
             assert self.pool is not None
             side = self.pool.scalar(fraction)
             height, width = grid.height / side, grid.width / side
-        return Grid(
-            min(grid.height, max(1, round(height))), min(grid.width, max(1, round(width)))
-        )
+        return Grid(min(grid.height, max(1, round(height))), min(grid.width, max(1, round(width))))
 
     def operator(self, cell: Cell) -> PooledBlock | None:
         """The pooled block of this cell; `None` where the block is dense."""

@@ -1,4 +1,4 @@
-"""Token merging on a 2-D grid: ToMe for Stable Diffusion (arXiv 2303.17604), for diffusion transformers.
+"""Token merging on a 2-D grid: ToMe for Stable Diffusion (arXiv 2303.17604), for DiTs.
 
 The input of a module is merged, its output unmerged before the residual add, so that the residual
 stream stays at full resolution (naive merging without unmerging destroys DiTs). Destinations, one a
@@ -101,7 +101,7 @@ class Tome2dMerge(MethodConfig):
     removes_tokens: ClassVar[bool] = True
     kind: Literal["tome2d"] = "tome2d"
     ratio: Annotated[Schedule, within(0)] = Schedule.constant(0.5)
-    at: tuple[Literal["attention", "feed_forward"], ...] = Field(default=("attention",), min_length=1)
+    at: tuple[Literal["attention", "feed_forward"], ...] = Field(("attention",), min_length=1)
     layers: Span = Span(0.0, 1.0)
     steps: Span = Span(0.0, 1.0)
     stride: tuple[PositiveInt, PositiveInt] = (2, 2)
@@ -131,4 +131,5 @@ class Tome2dMerge(MethodConfig):
 
     def group(self, cell: Cell) -> int:
         """Layers of one group share a matching."""
-        return (cell.layer - self.layers.resolve(cell.num_layers, "layers").start) // self.reuse_layers
+        first = self.layers.resolve(cell.num_layers, "layers").start
+        return (cell.layer - first) // self.reuse_layers
