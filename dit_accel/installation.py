@@ -151,15 +151,15 @@ class Installation:
         position = self.clock.tick(lambda: _first_value(arguments["timestep"]))
         if position.run != self._run or shape != self._shape:
             self._begin_run(position, shape)
+        self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)
         cache = self._begin_cache(transformer, position, layers, arguments)
         self._arm(position, grid, layers, cache)
         text = arguments.get("encoder_hidden_states")
         text_tokens = 0 if text is None else text.shape[1]
         first_cached = 0 if cache is None else min(cache.memories)
-        self.statistics.record(
-            Call(position, latents.shape[0], grid, text_tokens, cache, first_cached)
-        )
+        call = Call(position, latents.shape[0], grid, text_tokens, cache, first_cached)
+        self.statistics.calls.append(call)
 
     def _follow_scheduler(self) -> None:
         """Observe the pipeline's scheduler; one put in since the last run has set its timesteps."""

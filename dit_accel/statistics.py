@@ -60,11 +60,6 @@ class RunStatistics:
     calls: list[Call] = field(default_factory=list)
     cache_bytes: int = 0
 
-    def record(self, call: Call) -> None:
-        """A call begins; the one before it has ended, so its decision is known."""
-        self.settle(0)
-        self.calls.append(call)
-
     def settle(self, cache_bytes: int) -> None:
         """The last call has ended, and this is what the cache holds now."""
         self.cache_bytes = max(self.cache_bytes, cache_bytes)

@@ -57,8 +57,11 @@ PLANS: dict[str, dict[str, Any]] = {
 }
 """A plan for each method, and one with all of them."""
 
-STATIC = ("interval_reuse", "interval_polynomial", "interval_block", "pooled", "tome2d")
-STATIC = (*STATIC, "kv_downsample")
+STATIC = [name for name in PLANS if name not in ("first_block", "combined")]
+"""Plans whose work depends on the step alone."""
+
+REMEMBERING = ["interval_polynomial", "first_block", "tome2d", "combined"]
+"""Plans that carry something from step to step, one of each sort."""
 
 NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
     "interval_1": {"cache": {"policy": "interval", "interval": 1}},
@@ -92,6 +95,11 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+def in_dtype(model: Any, dtype: torch.dtype) -> Any:
+    """Convert a model, unless it is of that type: diffusers warns of every conversion."""
+    return model if dtype == torch.float32 else nn.Module.to(model, dtype)
+
+
 class RecordingVae(AutoencoderKL):
     """Keeps the latents that it decodes, since DiTPipeline returns clamped images alone."""
 
@@ -104,7 +112,7 @@ class RecordingVae(AutoencoderKL):
 
 def tiny_vae(dtype: torch.dtype) -> RecordingVae:
     vae = RecordingVae(block_out_channels=(4,), norm_num_groups=4, latent_channels=CHANNELS)
-    return randomise(vae, 9).eval().to(dtype)
+    return in_dtype(randomise(vae, 9).eval(), dtype)
 
 
 def ddim(**changes: Any) -> DDIMScheduler:
@@ -222,7 +230,7 @@ class TinyDiT(TinyFamily):
             patch_size=1,
             num_embeds_ada_norm=NULL_LABEL,
         )
-        return randomise(model, seed).eval().to(dtype)
+        return in_dtype(randomise(model, seed).eval(), dtype)
 
     def pipeline(self, scheduler: Any = None, transformer: Any = None, **kwargs: Any) -> Any:
         transformer = self.transformer(**kwargs) if transformer is None else transformer
@@ -281,17 +289,17 @@ class TinyPixArt(TinyFamily):
             interpolation_scale=1,
             use_additional_conditions=not self.sigma,
         )
-        return randomise(model, seed).eval().to(dtype)
+        return in_dtype(randomise(model, seed).eval(), dtype)
 
     def pipeline(self, scheduler: Any = None, transformer: Any = None, **kwargs: Any) -> Any:
         transformer = self.transformer(**kwargs) if transformer is None else transformer
         text = T5EncoderModel(
             T5Config(vocab_size=4, d_model=TEXT_WIDTH, d_kv=4, d_ff=4, num_layers=1, num_heads=1)
-        ).to(transformer.dtype)
+        )
         kind = PixArtSigmaPipeline if self.sigma else PixArtAlphaPipeline
         pipe = kind(
             tokenizer=None,
-            text_encoder=text,
+            text_encoder=in_dtype(text, transformer.dtype),
             vae=tiny_vae(transformer.dtype),
             transformer=transformer,
             scheduler=scheduler or ddim(),

@@ -57,7 +57,9 @@ class CacheRun:
     def nbytes(self) -> int:
         """Bytes remembered now, the first block's reference included."""
         reference = 0 if self._reference is None else self._reference.nbytes
-        return reference + sum(memory.nbytes for memory in self.memories.values())
+        # The layers of a span share one memory.
+        spans = {id(memory): memory for memory in self.memories.values()}
+        return reference + sum(memory.nbytes for memory in spans.values())
 
     def begin_step(self, step: int, fraction: float, grid: Grid | None) -> None:
         """A forward at `step` begins; `grid` is the coarse grid of its pooled blocks."""

@@ -1,0 +1,44 @@
+"""Every model family, every plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tiny_models import FAMILIES, NEUTRAL_PLANS, PLANS, REMEMBERING, STATIC, TinyFamily
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> TinyFamily:
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(params=["alpha", "sigma"])
+def pixart(request: pytest.FixtureRequest) -> Any:
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(params=PLANS)
+def plan(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return PLANS[request.param]
+
+
+@pytest.fixture(params=["dit", "alpha"])
+def layout(request: pytest.FixtureRequest) -> TinyFamily:
+    """A family of each order of guidance rows: conditional first, unconditional first."""
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(params=REMEMBERING)
+def remembering_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return PLANS[request.param]
+
+
+@pytest.fixture(params=STATIC)
+def static_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return PLANS[request.param]
+
+
+@pytest.fixture(params=NEUTRAL_PLANS)
+def neutral_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return NEUTRAL_PLANS[request.param]
