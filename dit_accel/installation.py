@@ -126,8 +126,12 @@ class Installation:
     def _run_announced(self, num_steps: int) -> None:
         self.clock.announce(num_steps)
 
-    def _step_ended(self) -> None:
+    def _step_ended(self, sample_rows: int | None) -> None:
         self.statistics.settle(self.nbytes)
+        if self.guidance is None and not self.backbone.guidance_is_certain:
+            for cache in self._caches.values():
+                if sample_rows == cache.num_rows:
+                    cache.separate_rows()
         if self.clock.end_step():
             self._forget()
 

@@ -11,16 +11,20 @@ import copy
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+import torch
+
+Listener: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], None]
 
 
 class _Observed:
-    """A method of a scheduler that tells its listeners after each call."""
+    """A method of a scheduler that tells its listeners after each call, and with what it was made."""
 
     def __init__(self, scheduler: Any, method: str) -> None:
         # Pipelines look at the signature (`timesteps`, `sigmas`, `eta`, `generator`).
         functools.update_wrapper(self, getattr(scheduler, method))
-        self.listeners: list[weakref.WeakMethod[Callable[[], None]]] = []
+        self.listeners: list[weakref.WeakMethod[Listener]] = []
         self._scheduler, self._method = scheduler, method
         # Set where somebody else has put a function of theirs on this instance.
         self._former = vars(scheduler).get(method)
@@ -30,10 +34,10 @@ class _Observed:
         for reference in tuple(self.listeners):
             listener = reference()
             if listener is not None:
-                listener()
+                listener(args, kwargs)
         return result
 
-    def forget(self, listener: Callable[[], None]) -> None:
+    def forget(self, listener: Listener) -> None:
         """Tell `listener` no more; without listeners, leave the scheduler as it was."""
         left = [reference for reference in self.listeners if reference() not in (None, listener)]
         self.listeners = left
@@ -59,12 +63,14 @@ class SchedulerObserver:
 
     Args:
         timesteps_set: called with the number of evaluations after each `set_timesteps`.
-        stepped: called after each `step`.
+        stepped: called after each `step` with the batch rows of its sample, `None` if not told.
     """
 
-    def __init__(self, timesteps_set: Callable[[int], None], stepped: Callable[[], None]) -> None:
+    def __init__(
+        self, timesteps_set: Callable[[int], None], stepped: Callable[[int | None], None]
+    ) -> None:
         self._timesteps_set, self._stepped = timesteps_set, stepped
-        self._observed: list[tuple[_Observed, Callable[[], None]]] = []
+        self._observed: list[tuple[_Observed, Listener]] = []
         self.scheduler: Any = None
 
     def observe(self, scheduler: Any) -> None:
@@ -85,8 +91,10 @@ class SchedulerObserver:
             observed.forget(listener)
         self._observed, self.scheduler = [], None
 
-    def _on_timesteps(self) -> None:
+    def _on_timesteps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._timesteps_set(len(self.scheduler.timesteps))
 
-    def _on_step(self) -> None:
-        self._stepped()
+    def _on_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # step(model_output, timestep, sample, …), in all of diffusers
+        sample = kwargs.get("sample", args[2] if len(args) > 2 else None)
+        self._stepped(len(sample) if torch.is_tensor(sample) else None)

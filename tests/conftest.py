@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,20 +25,21 @@ def _compiler_problem() -> str | None:
     try:
         compiler = get_cpp_compiler()
     except InvalidCxxCompiler:
-        return "no C++ compiler (apt install g++)"
-    if shutil.which(compiler) is None:
-        return f"no C++ compiler: {compiler} is not on the PATH (apt install g++)"
+        return "no C++ compiler (remedy: apt install g++ python3-dev)"
     return _trial_build_problem(compiler)
 
 
 def _trial_build_problem(compiler: str) -> str | None:
-    """Why `compiler` fails on an empty program that uses the standard library, or None."""
+    """Why `compiler` cannot build what torch.compile writes, which includes Python's header."""
     with TemporaryDirectory() as folder:
         source = Path(folder, "trial.cpp")
-        source.write_text("#include <cmath>\nint main() { return 0; }\n")
-        command = [compiler, str(source), "-o", str(Path(folder, "trial"))]
+        source.write_text("#include <cmath>\n#include <Python.h>\n")
+        include = f"-I{sysconfig.get_path('include')}"
+        command = [compiler, include, "-c", str(source), "-o", str(Path(folder, "trial.o"))]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
-    return None if built.returncode == 0 else f"{compiler} does not build: {built.stderr[:200]}"
+    if built.returncode == 0:
+        return None
+    return f"no working C++ build (remedy: apt install g++ python3-dev): {built.stderr[:200]}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

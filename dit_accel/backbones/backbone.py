@@ -22,6 +22,8 @@ class Backbone(Protocol):
     model_class: ClassVar[type[nn.Module]]
     # Keyword arguments of a block that hold one entry a batch row.
     row_arguments: ClassVar[tuple[str, ...]]
+    # Whether `is_guided` knows, or takes equal latents for guidance until the scheduler tells.
+    guidance_is_certain: ClassVar[bool]
 
     def blocks(self, transformer: Any) -> list[nn.Module]:
         """The transformer blocks, in order."""

@@ -19,6 +19,7 @@ class DiT:
 
     model_class: ClassVar[type[nn.Module]] = DiTTransformer2DModel
     row_arguments: ClassVar[tuple[str, ...]] = ("timestep", "class_labels")
+    guidance_is_certain: ClassVar[bool] = True
 
     def blocks(self, transformer: Any) -> list[nn.Module]:
         """The transformer blocks, in order."""

@@ -23,6 +23,7 @@ class PixArt:
         "encoder_attention_mask",
         "timestep",
     )
+    guidance_is_certain: ClassVar[bool] = False
 
     def blocks(self, transformer: Any) -> list[nn.Module]:
         """The transformer blocks, in order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -61,9 +62,25 @@ class CacheRun:
         spans = {id(memory): memory for memory in self.memories.values()}
         return reference + sum(memory.nbytes for memory in spans.values())
 
+    @property
+    def num_rows(self) -> int:
+        """Batch rows, guidance included."""
+        return len(self.timelines) * self._rows_per_sample
+
     def begin_step(self, step: int, fraction: float, grid: Grid | None) -> None:
         """A forward at `step` begins; `grid` is the coarse grid of its pooled blocks."""
         self._step, self._fraction, self._grid = step, fraction, grid
+        # Until it is decided: whoever prepares the blocks must not take the last step's word.
+        self.mode = "all"
+
+    def separate_rows(self) -> None:
+        """Every row turns out to be a sample of its own; what was decided for two stays."""
+        if self._rows_per_sample == 1:
+            return
+        copies = range(self._rows_per_sample)
+        self.timelines = [replace(timeline) for _ in copies for timeline in self.timelines]
+        self.need = self.need * self._rows_per_sample
+        self._rows_per_sample = 1
 
     def choose(self, need: list[bool], device: torch.device) -> None:
         """Compute the samples in `need` and forecast the others."""
@@ -141,9 +158,16 @@ class CacheRun:
         ]
         known = [column for column in columns if column is not None]
         if all(np.array_equal(column, known[0]) for column in known):
-            return torch.from_numpy(known[0]).float().to(device)
-        table = np.stack([known[0] if column is None else column for column in columns], axis=1)
-        return torch.from_numpy(np.tile(table, self._rows_per_sample)).float().to(device)
+            table = known[0]
+        else:
+            rows = [known[0] if column is None else column for column in columns]
+            table = np.tile(np.stack(rows, axis=1), self._rows_per_sample)
+        return torch.from_numpy(table).to(self._weight_dtype()).to(device)
+
+    def _weight_dtype(self) -> torch.dtype:
+        """In which forecasts are summed up: at least float32."""
+        snapshots = next(iter(self.memories.values())).snapshots
+        return torch.promote_types(snapshots[0].dtype, torch.float32)
 
     def _select(self, need: list[bool], device: torch.device) -> None:
         """Index tensors of the computed rows, padded to a capacity with a row that is dropped."""

@@ -41,8 +41,9 @@ class Cell:
     def _in_steps(self, steps: Span) -> bool:
         if self.num_steps is not None:
             return self.step in steps.resolve(self.num_steps, "steps")
-        position = self.fraction if isinstance(steps.start, float) else self.step
-        return steps.start <= position < steps.stop or position == steps.stop == 1.0
+        if not steps.fractional:
+            return steps.start <= self.step < steps.stop
+        return steps.start <= self.fraction < steps.stop or self.fraction == steps.stop == 1.0
 
 
 class DensityOperator(Protocol):

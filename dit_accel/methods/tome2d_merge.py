@@ -39,7 +39,7 @@ class MergeMemory:
     """What is kept between the layers and steps that share one matching."""
 
     renew: bool = True
-    step: int = 0
+    step: int | None = None
     destinations: Destinations | None = None
     matching: Matching | None = field(default=None, repr=False)
 
@@ -58,8 +58,8 @@ class Tome2d:
         return MergeMemory()
 
     def prepare(self, memory: MergeMemory, seed: int, cell: Cell) -> None:
-        """Draw new destinations when the matching in `memory` is `reuse_steps` old."""
-        if memory.matching is None or cell.step - memory.step >= self.reuse_steps:
+        """Draw new destinations when those in `memory` are `reuse_steps` old; its first layer does."""
+        if memory.step is None or cell.step - memory.step >= self.reuse_steps:
             drawn = mix_seed(seed, cell.layer, cell.step)
             memory.destinations = draw_destinations(self.grid, self.stride, drawn)
             memory.step, memory.renew = cell.step, True

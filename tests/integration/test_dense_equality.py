@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import TinyFamily, calls_of
+from tiny_models import FAMILIES, PLANS, TinyFamily, calls_of
 
 import dit_accel
 from dit_accel.install import installation_of
@@ -37,9 +37,8 @@ def test_neutral_parameters_are_dense_bit_for_bit(
     assert all(call.computed_rows == call.rows == 6 for call in calls_of(pipe))
 
 
-def test_neutral_parameters_are_dense_without_guidance(
-    family: TinyFamily, neutral_plan: dict[str, Any]
-) -> None:
+def test_neutral_parameters_are_dense_without_guidance(neutral_plan: dict[str, Any]) -> None:
+    family = FAMILIES["dit"]
     pipe = family.pipeline()
     stock = family.generate(pipe, guidance=1.0)
     dit_accel.accelerate(pipe, neutral_plan)
@@ -58,9 +57,8 @@ def test_every_plan_changes_the_picture_and_is_reproducible(
     assert torch.equal(family.generate(pipe), accelerated)
 
 
-def test_plans_given_as_mapping_yaml_file_or_plan_are_the_same(
-    family: TinyFamily, plan: dict[str, Any], tmp_path: Any
-) -> None:
+def test_plans_given_as_mapping_yaml_file_or_plan_are_the_same(tmp_path: Any) -> None:
+    family, plan = FAMILIES["dit"], PLANS["combined"]
     loaded = dit_accel.Plan.load(plan)
     path = tmp_path / "plan.yaml"
     path.write_text(loaded.to_yaml())
@@ -83,7 +81,8 @@ def test_the_seed_of_a_plan_moves_merge_destinations_alone(family: TinyFamily) -
     assert torch.equal(generate(pooled), generate({**pooled, "seed": 1}))
 
 
-def test_the_global_random_state_is_left_alone(family: TinyFamily, plan: dict[str, Any]) -> None:
+def test_the_global_random_state_is_left_alone(remembering_plan: dict[str, Any]) -> None:
+    family, plan = FAMILIES["dit"], remembering_plan
     transformer = dit_accel.accelerate(family.transformer(), plan)
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -17,6 +17,7 @@ from tiny_models import FAMILIES, PLANS, TinyFamily
 import dit_accel
 from dit_accel.install import installation_of, plan_of
 
+
 class DoublingHook(ModelHook):
     """Somebody else's hook: doubles what a module returns."""
 
@@ -48,7 +49,9 @@ def same(before: Any, after: Any) -> bool:
         return True
     if isinstance(before, MethodType):
         return bool(before == after)
-    return type(before) is type(after) and isinstance(before, str | int | float | list | tuple | set)
+    return type(before) is type(after) and isinstance(
+        before, str | int | float | list | tuple | set
+    )
 
 
 def assert_same_traces(before: dict[Any, Any], after: dict[Any, Any]) -> None:
@@ -100,8 +103,9 @@ def test_restore_is_harmless_where_nothing_was_installed(family: TinyFamily) -> 
 
 
 def test_a_transformer_that_was_accelerated_through_its_pipeline_can_be_restored(
-    family: TinyFamily, plan: dict[str, Any]
+    family: TinyFamily,
 ) -> None:
+    plan = PLANS["combined"]
     pipe = family.pipeline()
     before = traces(pipe)
     dit_accel.accelerate(pipe, plan)
@@ -109,7 +113,8 @@ def test_a_transformer_that_was_accelerated_through_its_pipeline_can_be_restored
     assert_same_traces(before, traces(pipe))
 
 
-def test_accelerating_again_is_idempotent(family: TinyFamily, plan: dict[str, Any]) -> None:
+def test_accelerating_again_is_idempotent(layout: TinyFamily, plan: dict[str, Any]) -> None:
+    family = layout
     pipe = family.pipeline()
     before = traces(pipe)
     dit_accel.accelerate(pipe, plan)
@@ -126,8 +131,8 @@ def test_accelerating_again_is_idempotent(family: TinyFamily, plan: dict[str, An
     )
 
 
-def test_another_plan_replaces_the_first(layout: TinyFamily, plan: dict[str, Any]) -> None:
-    family = layout
+def test_another_plan_replaces_the_first(plan: dict[str, Any]) -> None:
+    family = FAMILIES["dit"]
     fresh = family.generate(dit_accel.accelerate(family.pipeline(), plan))
     pipe = dit_accel.accelerate(family.pipeline(), PLANS["combined"])
     family.generate(pipe)

@@ -167,23 +167,6 @@ def test_a_bare_run_after_an_abandoned_one_equals_a_fresh_one(
     )
 
 
-def test_rows_that_disappear_in_mid_run_take_their_history_with_them(layout: TinyFamily) -> None:
-    """Guidance that is switched off half-way: the rows that stay are computed anew."""
-    transformer = dit_accel.accelerate(layout.transformer(), PLANS["interval_polynomial"])
-    scheduler = ddim()
-    scheduler.set_timesteps(8)
-    with dit_accel.run(transformer, timesteps=8), torch.no_grad():
-        for index, timestep in enumerate(scheduler.timesteps):
-            rows = torch.randn(4 if index < 3 else 2, 4, 8, 8)
-            condition = (
-                layout.guided_condition((1, 2), rows.dtype)
-                if index < 3
-                else layout.condition((1, 2), rows.dtype)
-            )
-            layout.predict(transformer, rows, timestep, condition)
-    assert modes(transformer)[:5] == ["all", "none", "all", "all", "none"]
-
-
 def test_statistics_are_of_the_last_run_alone(layout: TinyFamily) -> None:
     pipe = dit_accel.accelerate(layout.pipeline(), PLANS["interval_reuse"])
     layout.generate(pipe, steps=4)
@@ -191,7 +174,9 @@ def test_statistics_are_of_the_last_run_alone(layout: TinyFamily) -> None:
     assert modes(pipe) == ["all", "none", "all", "none", "all"]
 
 
-def test_nothing_is_remembered_after_a_run(layout: TinyFamily, remembering_plan: dict[str, Any]) -> None:
+def test_nothing_is_remembered_after_a_run(
+    layout: TinyFamily, remembering_plan: dict[str, Any]
+) -> None:
     pipe = dit_accel.accelerate(layout.pipeline(), remembering_plan)
     layout.generate(pipe)
     installation = installation_of(pipe)

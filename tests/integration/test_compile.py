@@ -1,0 +1,145 @@
+"""torch.compile, regional and whole: no graph break inside blocks, no recompilation, equal results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import FAMILIES, PLANS, STATIC, TinyFamily, modes
+from torch._dynamo.testing import CompileCounter
+
+import dit_accel
+
+STEPS = 5
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> Iterator[None]:
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=32):  # scheduled ratios make many programs
+        yield
+    torch._dynamo.reset()
+
+
+STEADY = {
+    "tome2d": {"merge": {"kind": "tome2d", "ratio": 0.5}},
+    "tome2d shared": {
+        "merge": {"kind": "tome2d", "ratio": 0.5, "reuse_layers": 2, "reuse_steps": 2}
+    },
+}
+"""Merging with one ratio: few distinct cells."""
+
+
+def compile_blocks(transformer: Any, backend: Any, fullgraph: bool = True) -> None:
+    for block in transformer.transformer_blocks:
+        block.compile(backend=backend, fullgraph=fullgraph)
+
+
+def run(family: TinyFamily, transformer: Any) -> torch.Tensor:
+    with dit_accel.run(transformer, timesteps=STEPS):
+        return family.denoise(transformer, (1, 2), steps=STEPS)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [*((name, "dit") for name in STATIC), ("interval_block", "alpha"), ("tome2d", "alpha")],
+)
+def test_regional_blocks_have_no_graph_break_and_do_not_recompile(name: str, key: str) -> None:
+    layout = FAMILIES[key]
+    transformer = dit_accel.accelerate(layout.transformer(3), PLANS[name])
+    eager = run(layout, transformer)
+    counter = CompileCounter()
+    compile_blocks(transformer, counter)  # fullgraph: a graph break raises
+    torch.testing.assert_close(run(layout, transformer), eager, rtol=1e-4, atol=1e-4)
+    compiled = counter.frame_count
+    assert compiled > 0
+    torch.testing.assert_close(run(layout, transformer), eager, rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == compiled
+
+
+@pytest.mark.parametrize("name", ["interval_polynomial", "pooled", *STEADY])
+def test_the_number_of_regional_graphs_does_not_grow_with_the_depth(name: str) -> None:
+    """Else a model of 28 layers would run into dynamo's recompilation limit."""
+    family, counts = FAMILIES["dit"], []
+    for num_layers in (3, 5):
+        torch._dynamo.reset()
+        transformer = family.transformer(num_layers)
+        dit_accel.accelerate(transformer, STEADY.get(name, PLANS.get(name)))
+        counter = CompileCounter()
+        compile_blocks(transformer, counter)
+        run(family, transformer)
+        counts.append(counter.frame_count)
+    assert counts[0] == counts[1] <= 6
+
+
+@pytest.mark.parametrize("name", ["interval_polynomial", "first_block", "tome2d"])
+def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(name: str) -> None:
+    family = FAMILIES["dit"]
+    transformer = dit_accel.accelerate(family.transformer(2), PLANS[name])
+    eager = run(family, transformer)
+    counter = CompileCounter()
+    transformer.compile(backend=counter)
+    torch.testing.assert_close(run(family, transformer), eager, rtol=1e-4, atol=1e-4)
+    compiled = counter.frame_count
+    assert compiled > 0
+    torch.testing.assert_close(run(family, transformer), eager, rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == compiled
+
+
+def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled() -> None:
+    family = FAMILIES["dit"]
+    transformer = dit_accel.accelerate(family.transformer(), PLANS["first_block"])
+
+    def go() -> tuple[torch.Tensor, list[str]]:
+        with dit_accel.run(transformer, timesteps=6):
+            return family.denoise(transformer), modes(transformer)
+
+    eager, decided = go()
+    counter = CompileCounter()
+    compile_blocks(transformer, counter, fullgraph=False)
+    for _ in range(2):
+        latents, compiled_decided = go()
+        torch.testing.assert_close(latents, eager, rtol=1e-4, atol=1e-4)
+        assert compiled_decided == decided
+    assert counter.frame_count > 0
+
+
+def test_a_wrapped_transformer_is_unwrapped() -> None:
+    """`pipe.transformer = torch.compile(pipe.transformer)`, then accelerate, then restore."""
+    family = FAMILIES["dit"]
+    pipe = family.pipeline(num_layers=2)
+    stock = family.generate(pipe, steps=STEPS)
+    pipe.transformer = torch.compile(pipe.transformer, backend="eager")
+    eager = family.pipeline(num_layers=2)
+    expected = family.generate(dit_accel.accelerate(eager, PLANS["interval_reuse"]), steps=STEPS)
+    dit_accel.accelerate(pipe, PLANS["interval_reuse"])
+    got = family.generate(pipe, steps=STEPS)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    assert modes(pipe) == ["all", "none", "all", "none", "all"]
+    dit_accel.restore(pipe)
+    torch.testing.assert_close(family.generate(pipe, steps=STEPS), stock, rtol=1e-4, atol=1e-4)
+
+
+def test_restoring_compiled_blocks_gives_stock_results_again() -> None:
+    family = FAMILIES["dit"]
+    transformer = family.transformer(2)
+    stock = family.denoise(transformer, (1, 2), steps=STEPS)
+    dit_accel.accelerate(transformer, PLANS["interval_reuse"])
+    compile_blocks(transformer, "eager")
+    run(family, transformer)
+    dit_accel.restore(transformer)
+    got = family.denoise(transformer, (1, 2), steps=STEPS)
+    torch.testing.assert_close(got, stock, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.requires_compiler
+def test_inductor_equals_eager() -> None:
+    family = FAMILIES["dit"]
+    transformer = dit_accel.accelerate(family.transformer(2), PLANS["interval_polynomial"])
+    eager = run(family, transformer)
+    compile_blocks(transformer, "inductor")
+    for _ in range(2):
+        torch.testing.assert_close(run(family, transformer), eager, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,91 @@
+"""Caches report their bytes, and give them back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import FAMILIES, NUM_LAYERS, PLANS, TinyFamily
+
+import dit_accel
+from dit_accel.install import installation_of
+
+WIDTH = {"dit": 32, "alpha": 36, "sigma": 36}
+
+
+def held(family: TinyFamily, cache: dict[str, Any], calls: int = 1) -> int:
+    """Most bytes held in a run of eight steps of four rows."""
+    transformer = dit_accel.accelerate(family.transformer(), {"cache": cache})
+    guidance = "separate" if calls == 2 else "batched"
+    samples = (1, 2, 3, 4) if calls == 2 else (1, 2)
+    with dit_accel.run(transformer, timesteps=8, calls_per_step=calls):
+        family.denoise(transformer, samples, steps=8, guidance=guidance)
+    installation = installation_of(transformer)
+    assert installation is not None
+    return installation.statistics.cache_bytes
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("site", ["model", "block"])
+@pytest.mark.parametrize(
+    ("predictor", "order"), [("reuse", 1), ("polynomial", 0), ("polynomial", 2)]
+)
+@pytest.mark.parametrize("policy", ["interval", "first_block"])
+def test_cache_bytes_are_the_closed_formula(
+    policy: str, predictor: str, order: int, site: str, calls: int
+) -> None:
+    family = FAMILIES["dit"]
+    tensor = 4 * 64 * WIDTH[family.name] * 4  # rows x tokens x channels x bytes of float32
+    snapshots = 1 if predictor == "reuse" else order + 1
+    blocks = NUM_LAYERS - (policy == "first_block")
+    spans = 1 if site == "model" else blocks
+    reference = policy == "first_block"
+    cache = {"policy": policy, "predictor": predictor, "order": order, "site": site}
+    expected = calls * tensor * (spans * snapshots + reference)
+    assert held(family, cache, calls) == expected
+
+
+def test_a_plan_without_a_cache_holds_nothing(layout: TinyFamily) -> None:
+    pipe = dit_accel.accelerate(layout.pipeline(), PLANS["tome2d"])
+    layout.generate(pipe)
+    installation = installation_of(pipe)
+    assert installation is not None and installation.statistics.cache_bytes == 0
+
+
+def test_snapshots_own_their_memory_and_no_graph(layout: TinyFamily) -> None:
+    """A view into a larger tensor, or an autograd graph, would keep more alive than reported."""
+    transformer = dit_accel.accelerate(layout.transformer(), PLANS["first_block"])
+    installation = installation_of(transformer)
+    assert installation is not None
+    with dit_accel.run(transformer, timesteps=6):
+        for _ in layout.steps_of(transformer):
+            for cache in installation._caches.values():
+                for memory in cache.memories.values():
+                    assert memory.start is None
+                    for snapshot in memory.snapshots:
+                        assert snapshot.untyped_storage().nbytes() == snapshot.nbytes
+                        assert snapshot.grad_fn is None
+
+
+@pytest.mark.parametrize("keep", ["nothing", "scheduler", "transformer"])
+def test_a_deleted_pipeline_frees_its_installation(layout: TinyFamily, keep: str) -> None:
+    pipe = dit_accel.accelerate(layout.pipeline(), PLANS["combined"])
+    layout.generate(pipe)
+    kept = getattr(pipe, keep, None)
+    pipeline, installation = weakref.ref(pipe), weakref.ref(installation_of(pipe))
+    block = weakref.ref(pipe.transformer.transformer_blocks[0])
+    del pipe
+    for _ in range(3):
+        gc.collect()
+    assert pipeline() is None
+    if keep == "transformer":
+        assert installation() is not None and kept is not None
+    else:
+        assert installation() is None and block() is None
+    if keep == "scheduler":  # and the scheduler goes on to work
+        kept.set_timesteps(3)
+        latents = torch.randn(1, 4, 8, 8)
+        assert kept.step(latents, kept.timesteps[0], latents).prev_sample.isfinite().all()

@@ -1,0 +1,43 @@
+"""What a plan will do, as data."""
+
+import json
+
+from dit_accel import Plan
+from dit_accel.measure.architectures import load_architecture
+from dit_accel.measure.explain import cell_text, explain
+from dit_accel.measure.plan_macs import Workload
+
+PLAN = {
+    "cache": {"policy": "interval", "interval": 2, "order": 1},
+    "density": {"kind": "pooled", "pool": 2, "layers": [4, 8]},
+}
+
+
+def test_grid_of_cells() -> None:
+    found = explain(load_architecture("DiT-XL-2-256"), Plan.load(PLAN), Workload(5, batch=3))
+    programs = [step.program for step in found.cost.steps]
+    assert [program.cache for program in programs] == ["compute", "forecast"] * 2 + ["compute"]
+    assert cell_text(programs[0], 3) == "" and cell_text(programs[0], 4) == "pool 8x8"
+    assert cell_text(programs[1], 4) == "forecast"
+    assert (found.grid, found.num_layers) == ((16, 16), 28)
+
+
+def test_first_block_decides_after_the_first() -> None:
+    plan = Plan.load({"cache": {"policy": "first_block"}})
+    found = explain(load_architecture("DiT-XL-2-256"), plan, Workload(3))
+    second = found.cost.steps[1].program
+    assert (cell_text(second, 0), cell_text(second, 1)) == ("", "decide")
+
+
+def test_cache_memory_is_two_snapshots_of_the_residual_stream() -> None:
+    found = explain(load_architecture("DiT-XL-2-256"), Plan.load(PLAN), Workload(5, batch=3))
+    assert found.cache_bytes == 2 * (2 * 3) * 256 * 1152 * 2
+
+
+def test_json_keys() -> None:
+    found = explain(load_architecture("DiT-XL-2-256"), Plan(), Workload(2, guided=False))
+    document = json.loads(json.dumps(found.to_dict()))
+    assert document["macs_run_dense"] == 2 * document["macs_per_forward_dense"]
+    assert document["macs_run_plan"] == document["macs_run_dense"]
+    assert document["data_dependent"] is False
+    assert len(document["steps"]) == 2 and len(document["steps"][0]["layers"]) == 28

@@ -1,0 +1,81 @@
+"""MACs of whole runs: against formulas, and against counting every step of a real run."""
+
+from typing import Any
+
+import pytest
+import torch
+from tiny_models import PLANS, STATIC, TinyDiT
+
+import dit_accel
+from dit_accel import Plan, PlanError
+from dit_accel.measure.architectures import Architecture, load_architecture
+from dit_accel.measure.inputs import forward_inputs
+from dit_accel.measure.macs import count_macs
+from dit_accel.measure.plan_macs import Workload, run_cost
+
+STEPS, BATCH = 6, 2
+
+
+def tiny_architecture(transformer: Any) -> Architecture:
+    return Architecture("tiny", type(transformer), dict(transformer.config))
+
+
+def real_run_macs(transformer: Any, plan: Plan, guidance: bool = True) -> int:
+    """Every step of a run with real numbers, counted."""
+    inputs = forward_inputs(transformer, BATCH * 2)
+    dit_accel.accelerate(transformer, plan)
+    with count_macs() as counter, dit_accel.run(transformer, STEPS, guidance=guidance):
+        for step in range(STEPS):
+            inputs["timestep"] = torch.full((BATCH * 2,), 900 - 100 * step)
+            transformer(**inputs)
+    dit_accel.restore(transformer)
+    return counter.total
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_static_plans_equal_a_real_run(name: str) -> None:
+    transformer, plan = TinyDiT().transformer(), Plan.load(PLANS[name])
+    cost = run_cost(tiny_architecture(transformer), plan, Workload(STEPS, BATCH))
+    assert cost.macs_plan == cost.macs_plan_lower == real_run_macs(transformer, plan)
+    assert not cost.data_dependent
+
+
+def test_empty_plan_is_dense() -> None:
+    cost = run_cost(load_architecture("DiT-XL-2-256"), Plan(), Workload(3, batch=2))
+    assert cost.macs_plan == cost.macs_dense == 3 * 4 * cost.macs_per_forward_dense
+
+
+def test_cache_costs_its_computed_steps_and_little_more() -> None:
+    plan = Plan.load({"cache": {"policy": "interval", "interval": 2}})
+    cost = run_cost(load_architecture("DiT-XL-2-256"), plan, Workload(8))
+    computed = sum(step.program.cache == "compute" for step in cost.steps)
+    assert computed == 5  # 0, 2, 4, 6 and the last
+    dense_steps = computed * 2 * cost.macs_per_forward_dense
+    assert dense_steps < cost.macs_plan < 1.01 * dense_steps
+
+
+def test_downsampled_keys_and_values_equal_the_formula() -> None:
+    """A quarter of the keys: 3/4 of two projections and of both attention products saved."""
+    plan = Plan.load({"attention": {"kind": "kv_downsample", "factor": 2}})
+    cost = run_cost(load_architecture("DiT-XL-2-256"), plan, Workload(2, guided=False))
+    tokens, width, layers = 256, 1152, 28
+    removed = tokens - tokens // 4
+    saving = layers * (2 * removed * width**2 + 2 * tokens * removed * width)
+    assert cost.macs_plan == cost.macs_dense - 2 * saving
+
+
+def test_first_block_has_bounds_that_hold() -> None:
+    transformer, plan = TinyDiT().transformer(), Plan.load(PLANS["first_block"])
+    cost = run_cost(tiny_architecture(transformer), plan, Workload(STEPS, BATCH))
+    assert cost.data_dependent
+    assert cost.macs_plan == cost.macs_dense
+    real = real_run_macs(transformer, plan)
+    # The forecast itself is a handful of weighted sums beside the bounds of what is computed.
+    assert 0.99 * cost.macs_plan_lower <= real <= 1.01 * cost.macs_plan
+    assert cost.macs_plan_lower < 0.6 * cost.macs_plan
+
+
+def test_plan_outside_the_model_is_refused() -> None:
+    plan = Plan.load({"density": {"kind": "pooled", "pool": 2, "layers": [0, 40]}})
+    with pytest.raises(PlanError, match="layers"):
+        run_cost(load_architecture("DiT-XL-2-256"), plan, Workload(4))

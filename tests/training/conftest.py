@@ -1,0 +1,99 @@
+"""A recipe small enough to run whole within seconds, and its run shared by the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from dit_accel.training.config import TrainConfig
+from dit_accel.training.stages import StageName, run_stage
+
+LOOP = {
+    "steps": 4,
+    "learning_rate": 1e-2,
+    "warmup_steps": 1,
+    "decay_steps": 1,
+    "log_every": 1,
+    "checkpoint_every": 1,
+    "preview_every": 4,
+}
+
+
+def tiny_recipe(folder: Path) -> dict[str, Any]:
+    """The contents of a recipe whose every stage takes about a second."""
+    return {
+        "seed": 7,
+        "output": str(folder / "run"),
+        "mixed_precision": "bf16",
+        "data": {"crop_size": 32, "scale": [0.6, 1.0], "held_out_per_class": 1},
+        "autoencoder": {
+            "block_out_channels": [8, 8, 8],
+            "latent_channels": 4,
+            "norm_num_groups": 4,
+            "window": 0.5,
+            "batch_size": 2,
+            "whole_crop_steps": 2,
+            "whole_crop_batch_size": 2,
+            "kl_weight": 1e-4,
+            "loop": LOOP,
+        },
+        "latents": {"crops": 30, "batch_size": 8},
+        "transformer": {
+            "num_layers": 2,
+            "num_attention_heads": 1,
+            "attention_head_dim": 16,
+            "patch_size": 2,
+            "batch_size": 4,
+            "label_dropout": 0.1,
+            "ema_decay": 0.9,
+            "ema_power": 0.75,
+            "loop": {**LOOP, "muon_ratio": 3.0},
+        },
+        "classifier": {"channels": [8, 16], "batch_size": 15, "loop": LOOP},
+        "publish": {
+            "folder": str(folder / "published"),
+            "dtype": "float16",
+            "guidance_scales": [1.0, 4.0],
+            "samples_per_class": 1,
+            "sampling_steps": 2,
+        },
+    }
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only cost, and would make the sums depend on the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> dict[str, Any]:
+    """The contents of a tiny recipe that a test may change."""
+    return tiny_recipe(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """The tiny recipe, validated."""
+    return TrainConfig(**tiny_recipe(tmp_path_factory.mktemp("training")))
+
+
+@pytest.fixture(scope="session")
+def finished(config: TrainConfig) -> TrainConfig:
+    """The tiny recipe after every stage has run."""
+    run_stage(StageName.ALL, config)
+    return config
+
+
+@pytest.fixture
+def accelerator() -> Accelerator:
+    """Of the recipe's precision: a process may only ever ask for one."""
+    return Accelerator(mixed_precision="bf16")
