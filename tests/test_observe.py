@@ -18,7 +18,10 @@ from dit_accel.observe import SchedulerObserver
 class Listener:
     def __init__(self) -> None:
         self.heard: list[Any] = []
-        self.observer = SchedulerObserver(self.heard.append, lambda rows: self.heard.append(f"step of {rows}"))
+        self.observer = SchedulerObserver(self.heard.append, self.step)
+
+    def step(self, rows: int | None) -> None:
+        self.heard.append(f"step of {rows}")
 
 
 @pytest.fixture
@@ -53,7 +56,7 @@ def test_results_and_signatures_are_those_of_the_scheduler(scheduler: DDIMSchedu
     for one in (plain, scheduler):
         one.set_timesteps(5)
     assert torch.equal(take_step(scheduler), take_step(plain))
-    for method in ("step of 1", "set_timesteps"):
+    for method in ("step", "set_timesteps"):
         assert inspect.signature(getattr(scheduler, method)) == inspect.signature(
             getattr(plain, method)
         )
