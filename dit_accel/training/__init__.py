@@ -1,0 +1,1 @@
+"""Training of the reference pipelines that the package ships."""

@@ -1,0 +1,186 @@
+"""Everything that wants a CUDA GPU, in one command: tests, benchmarks and, if asked for, training.
+
+Run ``python scripts/gpu_suite.py --output runs/gpu_suite`` from a checkout. Every part is a
+process of its own with a time limit, and leaves ``<part>.json``; a part that succeeded before is
+skipped, so that the same command goes on where it was stopped. ``--device cpu --tiny`` tries the
+whole of it on any machine, on toy models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dit_accel.measure.architectures import load_architecture
+from dit_accel.measure.provenance import provenance
+from dit_accel.sampling.loading import default_device
+
+ROOT = Path(__file__).resolve().parents[1]
+BENCHED = {"dit-xl-2-512": "DiT-XL-2-512", "pixart-sigma-1024": "PixArt-Sigma-XL-2-1024"}
+TINY_CONFIG = {"num_layers": 2, "num_attention_heads": 2, "sample_size": 16}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the suite.
+
+    Attributes:
+        name: of its files in the output folder.
+        command: what is run from the repository's root.
+        limit: seconds after which it is stopped, and may be taken up again by the next call.
+    """
+
+    name: str
+    command: list[str]
+    limit: int
+
+
+def parts(output: Path, device: str, *, tiny: bool, train: bool) -> list[Part]:
+    """The suite: GPU-marked tests, benchmarks eager and compiled, and training if asked for."""
+    tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
+    suite = [Part("tests", [*tests, "--collect-only"] if tiny else tests, 1200)]
+    for name, model in BENCHED.items():
+        for compiled in (False, True):
+            suite.append(_bench(output, device, name, model, tiny=tiny, compiled=compiled))
+    if train:
+        suite.append(_training(output, tiny=tiny))
+    return suite
+
+
+def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, compiled: bool) -> Part:
+    part = f"bench-{name}-{'compiled' if compiled else 'eager'}"
+    source = str(_tiny_config(output, model)) if tiny else model
+    size = ["--steps", "4", "--rounds", "1", "--batch-size", "1"] if tiny else ["--batch-size", "8"]
+    command = [
+        *(sys.executable, "-m", "dit_accel.cli", "bench", "--random-weights"),
+        *("--model", source, "--device", device, "--dtype", "bfloat16", *size),
+        *("--plan", "quality", "balanced", "fast", "--output", str(output / f"{part}-report")),
+        *(["--compile"] if compiled else []),
+    ]
+    return Part(part, command, 1800)
+
+
+def _tiny_config(output: Path, model: str) -> Path:
+    """The architecture of ``model``, made small enough for any machine."""
+    config = {**load_architecture(model).config, **TINY_CONFIG}
+    if "cross_attention_dim" in config:
+        width = TINY_CONFIG["num_attention_heads"] * config["attention_head_dim"]
+        config |= {"cross_attention_dim": width, "caption_channels": 32}
+    path = output / f"tiny-{model}.json"
+    path.write_text(json.dumps(config, indent=2) + "\n")
+    return path
+
+
+def _training(output: Path, *, tiny: bool) -> Part:
+    """A longer training of dit-photos, into a folder of its own; it resumes by itself."""
+    script = [sys.executable, "scripts/train_reference.py"]
+    if tiny:
+        return Part("train", [*script, "--help"], 300)
+    recipe = output / "dit_photos_long.yaml"
+    recipe.write_text(_longer_recipe(output))
+    return Part("train", [*script, str(recipe)], 6 * 3600)
+
+
+def _longer_recipe(output: Path) -> str:
+    """The shipped recipe with eight times the transformer steps and a crop bank to match."""
+    import yaml
+
+    recipe: dict[str, Any] = yaml.safe_load((ROOT / "configs/train/dit_photos.yaml").read_text())
+    recipe["output"] = str(output / "train")
+    recipe["publish"]["folder"] = str(output / "dit-photos")
+    loop = recipe["transformer"]["loop"]
+    loop["steps"], loop["decay_steps"] = 8 * loop["steps"], 8 * loop["decay_steps"]
+    recipe["latents"]["crops"] *= 4
+    return yaml.safe_dump(recipe, sort_keys=False)
+
+
+def run_part(part: Part, output: Path) -> dict[str, Any]:
+    """Run one part, or return what it left when it succeeded before."""
+    record = output / f"{part.name}.json"
+    if record.is_file():
+        before: dict[str, Any] = json.loads(record.read_text())
+        if before["outcome"] == "passed":
+            return {**before, "outcome": "passed before"}
+    start = time.monotonic()
+    with (output / f"{part.name}.log").open("w") as log:
+        outcome = _outcome(part, log.fileno())
+    result = {
+        "part": part.name,
+        "outcome": outcome,
+        "seconds": round(time.monotonic() - start, 1),
+        "command": part.command,
+        "provenance": provenance(),
+    }
+    record.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _outcome(part: Part, log: int) -> str:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(
+        part.command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        code = process.wait(timeout=part.limit)
+    except subprocess.TimeoutExpired:
+        return f"stopped after {part.limit} s"
+    finally:
+        _stop(process)
+    # pytest's 5: no test was selected, which is what a suite without GPU tests of its own means.
+    no_tests = part.name == "tests" and code == 5
+    return "passed" if code == 0 or no_tests else f"failed with {code}"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the part with everything that it started (data loaders, compile workers)."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Folder of all results.")] = Path("runs/gpu_suite"),
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    tiny: Annotated[bool, typer.Option("--tiny", help="Toy models, to try the suite out.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Also a longer training.")] = False,
+) -> None:
+    """Run every part that has not succeeded yet; exit 1 if one did not."""
+    if device == "cuda" and default_device().type != "cuda":
+        raise typer.BadParameter("no CUDA GPU here; try the suite with --device cpu --tiny")
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    environment = json.dumps(provenance(device=device), indent=2)
+    (output / "environment.json").write_text(environment + "\n")
+    table = Table("part", "outcome", "seconds", title=str(output))
+    outcomes = []
+    for part in parts(output, device, tiny=tiny, train=train):
+        result = run_part(part, output)
+        outcomes.append(result["outcome"])
+        table.add_row(part.name, result["outcome"], str(result["seconds"]))
+    Console().print(table)
+    if not all(outcome.startswith("passed") for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
