@@ -1,0 +1,43 @@
+"""The typer application: its commands, and how errors reach the reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from dit_accel.cli.bench import bench
+from dit_accel.cli.explain import explain
+from dit_accel.cli.generate import generate
+from dit_accel.cli.plans import plans
+from dit_accel.errors import DitAccelError
+
+
+class _Commands(TyperGroup):
+    """Prints what this package refuses on purpose as one message; defects keep their traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DitAccelError as error:
+            Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    name="dit-accel",
+    cls=_Commands,
+    help="Faster diffusion transformers: see what a plan does, costs and keeps.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    add_completion=False,
+)
+for command in (generate, explain, bench, plans):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of ``dit-accel``."""
+    app()

@@ -1,0 +1,16 @@
+"""``dit-accel plans``: the presets that ship, and what each costs and gives."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+
+def plans() -> None:
+    """List the shipped presets, with what was measured of each on dit-photos.
+
+    A preset that no benchmark has recorded says so. The figures come from
+    ``dit-accel bench --record-presets`` and name the run that they were measured in.
+    """
+    from dit_accel.reporting.presets import presets_table
+
+    Console().print(presets_table())

@@ -1,0 +1,37 @@
+"""Dense with fewer steps as a curve of (time, quality): the bar that every plan has to clear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: seconds of its loop, and PSNR in dB to the converged run."""
+
+    seconds: float
+    psnr_db: float
+
+
+def pareto_front(points: Iterable[Point]) -> list[Point]:
+    """The points that no faster (or equally fast) one reaches in PSNR, fastest first."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.seconds, -p.psnr_db)):
+        if not front or point.psnr_db > front[-1].psnr_db:
+            front.append(point)
+    return front
+
+
+def psnr_at(front: list[Point], seconds: float) -> float | None:
+    """Dense PSNR at an equal time, linear between the front's points in the logarithm of time.
+
+    ``None`` where every dense run takes longer: nothing was measured there to compare with. Beyond
+    the slowest point its PSNR holds, since whoever has more time may still choose that run.
+    """
+    if not front or seconds < front[0].seconds:
+        return None
+    times = [point.seconds for point in front]
+    return float(np.interp(np.log(seconds), np.log(times), [point.psnr_db for point in front]))

@@ -1,0 +1,171 @@
+"""What a whole run costs under a plan, counted by dispatch on the meta device."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+import dit_accel
+from dit_accel.backbones import find_backbone
+from dit_accel.install import installation_of
+from dit_accel.measure.architectures import Architecture
+from dit_accel.measure.inputs import DEFAULT_TEXT_TOKENS, forward_inputs
+from dit_accel.measure.macs import count_macs
+from dit_accel.plan import Plan
+from dit_accel.program import StepProgram, step_table
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One run of one batch.
+
+    Attributes:
+        num_steps: transformer evaluations a sample and guidance row.
+        batch: images.
+        guided: whether every image has a second, unconditional row.
+        latent_size: height and width of the latent in cells; the model's own by default.
+        text_tokens: text tokens a row, for text-conditional models.
+    """
+
+    num_steps: int
+    batch: int = 1
+    guided: bool = True
+    latent_size: tuple[int, int] | None = None
+    text_tokens: int = DEFAULT_TEXT_TOKENS
+
+    @property
+    def rows(self) -> int:
+        """Rows of one forward, guidance rows included."""
+        return self.batch * (2 if self.guided else 1)
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step of the run: its program, and MACs of all rows.
+
+    ``macs`` is what is computed at most; a cache that decides while it runs may come down to
+    ``macs_lower``. Without such a cache the two are equal.
+    """
+
+    program: StepProgram
+    macs: int
+    macs_lower: int
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """MACs of a whole run, guidance rows included."""
+
+    macs_per_forward_dense: int
+    macs_dense: int
+    steps: tuple[StepCost, ...]
+    data_dependent: bool
+
+    @property
+    def macs_plan(self) -> int:
+        """MACs under the plan; the most they can be where decisions depend on the data."""
+        return sum(step.macs for step in self.steps)
+
+    @property
+    def macs_plan_lower(self) -> int:
+        """The least they can be."""
+        return sum(step.macs_lower for step in self.steps)
+
+
+def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunCost:
+    """Count a run under ``plan`` beside a dense one; no weights, no arithmetic.
+
+    Only distinct step programs are run, and each once, on a meta copy with the plan installed.
+
+    Raises:
+        PlanError: the plan does not fit this model or this number of steps.
+        UnsupportedError: a latent size that the model cannot take.
+    """
+    transformer = architecture.build("meta")
+    one_row = forward_inputs(transformer, 1, workload.latent_size, workload.text_tokens)
+    programs = _programs(transformer, plan, workload, one_row)
+    dense = _count_forward(transformer, one_row)
+    data_dependent = bool(getattr(plan.cache, "per_sample", False))
+    static = plan.model_copy(update={"cache": None}) if data_dependent else plan
+    if static.is_empty:
+        costs = [dense.times(workload.rows)] * workload.num_steps
+    else:
+        costs = _static_costs(transformer, static, workload, programs)
+    lower = _lower_bounds(costs) if data_dependent else [cost.total for cost in costs]
+    steps = tuple(
+        StepCost(program, cost.total, least)
+        for program, cost, least in zip(programs, costs, lower, strict=True)
+    )
+    macs_dense = dense.total * workload.rows * workload.num_steps
+    return RunCost(dense.total, macs_dense, steps, data_dependent)
+
+
+def _programs(
+    transformer: nn.Module, plan: Plan, workload: Workload, inputs: dict[str, Any]
+) -> list[StepProgram]:
+    backbone = find_backbone(transformer)
+    num_layers = len(backbone.blocks(transformer))
+    plan.check_against(num_layers, workload.num_steps)
+    grid = backbone.grid(transformer, inputs["hidden_states"])
+    return step_table(plan, num_layers, workload.num_steps, grid)
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """MACs of one forward, and of its blocks after the first."""
+
+    total: int
+    later_blocks: int
+
+    def times(self, rows: int) -> _Forward:
+        """The same forward on so many times the rows; without a plan nothing is shared by rows."""
+        return _Forward(self.total * rows, self.later_blocks * rows)
+
+
+@torch.no_grad()
+def _static_costs(
+    transformer: nn.Module, plan: Plan, workload: Workload, programs: list[StepProgram]
+) -> list[_Forward]:
+    """Cost of each step; equal programs are run once."""
+    inputs = forward_inputs(transformer, workload.rows, workload.latent_size, workload.text_tokens)
+    keys = [_program_key(plan, step, program) for step, program in enumerate(programs)]
+    costs: dict[Hashable, _Forward] = {}
+    dit_accel.accelerate(transformer, plan)
+    installation = installation_of(transformer)
+    with dit_accel.run(transformer, workload.num_steps, guidance=workload.guided):
+        for step, (key, program) in enumerate(zip(keys, programs, strict=True)):
+            if key not in costs:
+                costs[key] = _count_forward(transformer, inputs)
+            elif not any(later not in costs for later in keys[step:]):
+                break
+            elif plan.cache is not None and program.cache == "compute":
+                transformer(**inputs)  # what it leaves in the cache decides the steps to come
+            elif installation is not None:
+                installation.clock.tick(lambda: 0.0)
+    dit_accel.restore(transformer)
+    return [costs[key] for key in keys]
+
+
+def _program_key(plan: Plan, step: int, program: StepProgram) -> Hashable:
+    """Equal where the cost is: a matching kept over steps is only paid for in some of them."""
+    kept = getattr(plan.merge, "reuse_steps", 1) > 1
+    action = "forecast" if program.cache == "forecast" else "compute"
+    return action, program.cells, step if kept else None
+
+
+def _count_forward(transformer: nn.Module, inputs: dict[str, Any]) -> _Forward:
+    with count_macs() as counter:
+        transformer(**inputs)
+    blocks = len(find_backbone(transformer).blocks(transformer))
+    later = (counter.module(f"transformer_blocks.{index}") for index in range(1, blocks))
+    return _Forward(counter.total, sum(later))
+
+
+def _lower_bounds(costs: list[_Forward]) -> list[int]:
+    """A first-block cache always computes its first step, and the first block of every step."""
+    first, *others = costs
+    return [first.total, *(cost.total - cost.later_blocks for cost in others)]

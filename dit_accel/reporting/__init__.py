@@ -1,0 +1,1 @@
+"""Tables, grids and pictures of what was measured."""

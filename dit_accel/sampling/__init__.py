@@ -1,0 +1,1 @@
+"""Images from a pipeline: which model, which solver, which seeds."""
