@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,9 +104,8 @@ def summary(target: Any) -> Summary:
     )
 
 
-def _share(values: Any) -> float:
-    listed = list(values)
-    return sum(listed) / len(listed)
+def _share(values: Iterable[float]) -> float:
+    return statistics.fmean(values)
 
 
 def _cell_counts(installation: Installation, calls: list[Call]) -> dict[str, int]:

@@ -58,7 +58,7 @@ class Tome2d:
         return MergeMemory()
 
     def prepare(self, memory: MergeMemory, seed: int, cell: Cell) -> None:
-        """Draw new destinations when those in `memory` are `reuse_steps` old; its first layer does."""
+        """Draw new destinations when those in `memory` are `reuse_steps` old (or missing)."""
         if memory.step is None or cell.step - memory.step >= self.reuse_steps:
             drawn = mix_seed(seed, cell.layer, cell.step)
             memory.destinations = draw_destinations(self.grid, self.stride, drawn)

@@ -1,4 +1,4 @@
-"""torch.compile, regional and whole: no graph break inside blocks, no recompilation, equal results."""
+"""torch.compile, regional and whole: no graph break in a block, no recompilation, equal results."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def test_two_bare_runs_interleaved_equal_two_runs_in_turn(layout: TinyFamily) ->
             yield from layout.steps_of(transformer, guidance="separate")
 
     in_turn = [list(loop(seed)) for seed in (0, 1)]
-    for got, expected in zip(zip(loop(0), loop(1), strict=True), zip(*in_turn, strict=True)):
+    together = list(zip(loop(0), loop(1), strict=True))
+    for got, expected in zip(together, zip(*in_turn, strict=True), strict=True):
         assert all(map(torch.equal, got, expected))
 
 

@@ -15,7 +15,7 @@ import dit_accel
 from dit_accel.install import installation_of
 
 
-class Interrupt(RuntimeError):
+class InterruptedRunError(RuntimeError):
     """Raised in mid-run."""
 
 
@@ -28,7 +28,7 @@ class FailingScheduler(DDIMScheduler):
         index = list(self.timesteps).index(args[1])
         if self.armed and index == 2:
             self.armed = False
-            raise Interrupt
+            raise InterruptedRunError
         return super().step(*args, **kwargs)
 
 
@@ -90,7 +90,7 @@ def test_a_run_after_another_resolution_equals_a_fresh_one(
 def test_a_run_after_an_exception_inside_a_block_equals_a_fresh_one(
     layout: TinyFamily, remembering_plan: dict[str, Any], call: int
 ) -> None:
-    error = KeyboardInterrupt if call % 2 else Interrupt
+    error = KeyboardInterrupt if call % 2 else InterruptedRunError
     pipe = dit_accel.accelerate(layout.pipeline(), remembering_plan)
     handle = raise_in_block(pipe.transformer, call, error)
     with pytest.raises(error):
@@ -105,12 +105,12 @@ def test_a_run_after_an_exception_in_the_scheduler_equals_a_fresh_one(
     scheduler = FailingScheduler.from_config(ddim().config)
     pipe = dit_accel.accelerate(layout.pipeline(scheduler), remembering_plan)
     scheduler.armed = True
-    with pytest.raises(Interrupt):
+    with pytest.raises(InterruptedRunError):
         layout.generate(pipe)
     assert torch.equal(layout.generate(pipe), fresh_run(layout, remembering_plan))
 
 
-@pytest.mark.parametrize("error", [Interrupt, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [InterruptedRunError, KeyboardInterrupt])
 def test_a_run_after_an_exception_in_a_callback_equals_a_fresh_one(
     pixart: Any, remembering_plan: dict[str, Any], error: type[BaseException]
 ) -> None:
@@ -147,17 +147,18 @@ def test_a_bare_run_after_an_abandoned_one_equals_a_fresh_one(
     layout: TinyFamily, remembering_plan: dict[str, Any], leave: str
 ) -> None:
     def go(transformer: Any, samples: tuple[int, ...], stop: int | None = None) -> Any:
-        latents = None
+        done = []
         with dit_accel.run(transformer, timesteps=6):
-            for index, latents in enumerate(layout.steps_of(transformer, samples)):
-                if index == stop:
+            for latents in layout.steps_of(transformer, samples):
+                done.append(latents)
+                if len(done) == stop:
                     if leave == "raise":
-                        raise Interrupt
+                        raise InterruptedRunError
                     break
-        return latents
+        return done[-1]
 
     transformer = dit_accel.accelerate(layout.transformer(), remembering_plan)
-    with contextlib.suppress(Interrupt):
+    with contextlib.suppress(InterruptedRunError):
         go(transformer, (7, 8, 9), stop=2)
     installation = installation_of(transformer)
     assert installation is not None and installation.nbytes == 0

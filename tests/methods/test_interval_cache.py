@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_first_and_last_steps_are_always_computed(interval: Any, num_steps: int)
 def test_a_schedule_is_denser_at_both_ends() -> None:
     schedule = {"schedule": "steps", "values": [1, 4, 1], "at": [0.2, 0.8]}
     steps = computed_steps(IntervalCache(interval=schedule), 26)
-    gaps = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(steps)]
     assert steps[:6] == [0, 1, 2, 3, 4, 8] and set(gaps[-4:]) == {1}
     assert max(gaps) == 4
 
@@ -98,7 +99,7 @@ def test_polynomial_trajectories_are_predicted_exactly_with_uneven_gaps(
     predicted = trajectory(transformer)
     decided = modes(transformer)
     computed = [step for step, mode in enumerate(decided) if mode == "all"]
-    gaps = {b - a for a, b in zip(computed, computed[1:], strict=False)}
+    gaps = {b - a for a, b in pairwise(computed)}
     assert {1, 2, 3, 4} <= gaps and decided.count("none") >= 7
     torch.testing.assert_close(predicted, dense, rtol=1e-9, atol=1e-9)
 

@@ -80,7 +80,6 @@ def test_constant_values_pass_through() -> None:
     attention = transformer.transformer_blocks[0].attn1
     x = torch.randn(1, 1, 32).expand(1, 64, 32)
     stock = attention(x)
-    _, outputs, _ = record([attention])
     dit_accel.accelerate(transformer, {"attention": {"kind": "kv_downsample", "factor": 4}})
     with torch.no_grad(), dit_accel.run(transformer, timesteps=1):
         condition = family.condition((1,), torch.float32)

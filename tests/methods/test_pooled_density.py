@@ -17,8 +17,8 @@ from dit_accel.methods.pooled_density import PooledBlock, PooledDensity
 from dit_accel.tokens.grid import Grid
 
 
-def cell(layer: int = 0, step: int = 0, grid: Grid = Grid(8, 8)) -> Cell:
-    return Cell(layer, 4, step, 11, step / 10, grid)
+def cell(layer: int = 0, step: int = 0) -> Cell:
+    return Cell(layer, 4, step, 11, step / 10, Grid(8, 8))
 
 
 def down(tokens: torch.Tensor, grid: tuple[int, int], window: tuple[int, int]) -> torch.Tensor:
