@@ -19,7 +19,7 @@ Listener: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], None]
 
 
 class _Observed:
-    """A method of a scheduler that tells its listeners after each call, and with what it was made."""
+    """A method of a scheduler that tells its listeners after each call what it was given."""
 
     def __init__(self, scheduler: Any, method: str) -> None:
         # Pipelines look at the signature (`timesteps`, `sigmas`, `eta`, `generator`).

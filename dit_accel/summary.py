@@ -34,7 +34,7 @@ class Summary:
         merged_cells: cells with merged tokens in attention or feed-forward.
         downsampled_cells: cells with fewer keys and values.
         cache_bytes: the most bytes the cache held.
-        macs_dense: MACs of the same calls without a plan, `None` where the run's length was unknown.
+        macs_dense: MACs of the same calls without a plan, `None` for a run of unknown length.
         macs: MACs that were done.
     """
 

@@ -30,7 +30,7 @@ def scheduler() -> DDIMScheduler:
 
 
 def take_step(scheduler: Any) -> torch.Tensor:
-    latents = torch.ones(1, 1, 2, 2)
+    latents = torch.ones(3, 1, 2, 2)
     return scheduler.step(latents, scheduler.timesteps[0], latents).prev_sample
 
 
@@ -39,7 +39,16 @@ def test_timesteps_and_steps_are_heard_after_they_were_taken(scheduler: DDIMSche
     listener.observer.observe(scheduler)
     scheduler.set_timesteps(7)
     take_step(scheduler)
-    assert listener.heard == [7, "step of 1"]
+    assert listener.heard == [7, "step of 3"]
+
+
+def test_the_rows_of_a_sample_given_by_name_are_heard_too(scheduler: DDIMScheduler) -> None:
+    listener = Listener()
+    listener.observer.observe(scheduler)
+    scheduler.set_timesteps(7)
+    latents = torch.ones(2, 1, 2, 2)
+    scheduler.step(model_output=latents, timestep=scheduler.timesteps[0], sample=latents)
+    assert listener.heard == [7, "step of 2"]
 
 
 def test_evaluations_are_counted_not_steps() -> None:
