@@ -72,15 +72,17 @@ class SpanMemory:
     start: torch.Tensor | None = None
 
     def remember(self, residual: torch.Tensor, capacity: int) -> None:
-        """Push a residual of all rows; at most `capacity` are kept."""
-        self.snapshots = [residual, *self.snapshots][:capacity]
+        """Push a residual of all rows; `capacity` are kept."""
+        if not self.snapshots:
+            # Of full length from the start (unused places weigh nothing): `torch.compile` guards on
+            # the length, and a program for each would soon exceed its limit of 8.
+            self.snapshots = [torch.zeros_like(residual) for _ in range(capacity)]
+        self.snapshots = [residual, *self.snapshots[:-1]]
 
-    def remember_rows(self, residual: torch.Tensor, rows: torch.Tensor, capacity: int) -> None:
+    def remember_rows(self, residual: torch.Tensor, rows: torch.Tensor) -> None:
         """Push the residuals of the rows where the mask `rows` `[R]` is true."""
-        mask, old = rows[:, None, None], self.snapshots
-        pushed = [residual, *old][:capacity]
-        # A place that is new holds nothing yet that any other row could ask for.
-        kept = [*old, old[-1]][: len(pushed)]
+        mask, kept = rows[:, None, None], self.snapshots
+        pushed = [residual, *kept[:-1]]
         self.snapshots = [torch.where(mask, a, b) for a, b in zip(pushed, kept, strict=True)]
 
     def forecast(self, weights: torch.Tensor) -> torch.Tensor:
@@ -107,9 +109,9 @@ class Timeline:
         self.steps = [step, *self.steps][:capacity]
         self.grids = [grid, *self.grids][:capacity]
 
-    def weights(self, step: int, config: CacheConfig, stored: int) -> np.ndarray:
-        """Predictor weights for `step`, float64 `[stored]`, newest first, zero where unused."""
-        padded = np.zeros(stored)
+    def weights(self, step: int, config: CacheConfig) -> np.ndarray:
+        """Predictor weights for `step`, float64 `[K]`, newest first, zero where unused."""
+        padded = np.zeros(config.snapshots)
         order = 0 if config.predictor == "reuse" else config.order
         weights = newton_weights(self.steps, step, order, config.damping)
         padded[: len(weights)] = weights

@@ -46,7 +46,7 @@ class CacheRun:
         self._leader = leader
         self._reference: torch.Tensor | None = None
         self._selected = self._place = self._mask = torch.empty(0)
-        self._step, self._fraction, self._stored = 0, 0.0, 0
+        self._step, self._fraction = 0, 0.0
         self._grid: Grid | None = None
 
     @property
@@ -92,7 +92,6 @@ class CacheRun:
                 timeline.record(self._step, self._grid, self.config.snapshots)
         if any(need):
             self.last_computed = self._step
-            self._stored = min(self._stored + 1, self.config.snapshots)
         self.mode = "all" if all(need) else "some" if any(need) else "none"
         self.computed_rows = {"all": len(need), "none": 0}.get(self.mode, 0) * self._rows_per_sample
         if self.mode == "some":
@@ -130,7 +129,7 @@ class CacheRun:
         assert self.weights is not None
         forecast = start + memory.forecast(self.weights)
         computed = hidden_states[self._place]
-        memory.remember_rows(computed - start, self._mask, self.config.snapshots)
+        memory.remember_rows(computed - start, self._mask)
         return torch.where(self._mask[:, None, None], computed, forecast)
 
     def forecast(self, memory: SpanMemory, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -153,7 +152,7 @@ class CacheRun:
     def _weights(self, device: torch.device) -> torch.Tensor:
         """`[K]` where all samples agree, else one column a row, `[K, R]`."""
         columns = [
-            timeline.weights(self._step, self.config, self._stored) if timeline.steps else None
+            timeline.weights(self._step, self.config) if timeline.steps else None
             for timeline in self.timelines
         ]
         known = [column for column in columns if column is not None]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import PLANS, TinyFamily, calls_of, decisions
+from tiny_models import FAMILIES, PLANS, TinyFamily, calls_of, decisions
 
 import dit_accel
 
@@ -35,10 +35,11 @@ def assert_close(got: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("guidance", [2.0, 1.0])
+@pytest.mark.parametrize(("key", "guidance"), [("dit", 2.0), ("alpha", 2.0), ("alpha", 1.0)])
 def test_a_batch_of_n_equals_n_batches_of_one(
-    layout: TinyFamily, plan: dict[str, Any], guidance: float
+    key: str, plan: dict[str, Any], guidance: float
 ) -> None:
+    layout = FAMILIES[key]
     pipe = pipeline(layout, plan)
     batch = layout.generate(pipe, (1, 2, 3), guidance=guidance)
     alone = [layout.generate(pipe, (sample,), guidance=guidance) for sample in (1, 2, 3)]

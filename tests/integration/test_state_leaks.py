@@ -57,10 +57,8 @@ def fresh_run(family: TinyFamily, plan: dict[str, Any], **kwargs: Any) -> torch.
 
 
 BEFORE: dict[str, dict[str, Any]] = {
-    "the same run": {},
     "other prompts or labels": {"samples": (7, 8, 9)},
     "another batch size": {"samples": (4, 5)},
-    "a batch of one": {"samples": (6,)},
     "another number of steps": {"steps": 9},
     "no guidance": {"guidance": 1.0},
     "no guidance and as many rows": {"guidance": 1.0, "samples": (1, 2, 3, 4, 5, 6)},

@@ -44,11 +44,11 @@ def test_snapshots_are_kept_newest_first_up_to_the_capacity() -> None:
 def test_rows_are_pushed_one_by_one() -> None:
     memory = SpanMemory()
     memory.remember(constant(1), 3)
-    memory.remember_rows(constant(2), torch.tensor([True, False]), 3)
-    memory.remember_rows(constant(3), torch.tensor([True, True]), 3)
+    memory.remember_rows(constant(2), torch.tensor([True, False]))
+    memory.remember_rows(constant(3), torch.tensor([True, True]))
     histories = torch.stack(memory.snapshots)[:, :, 0, 0]
     assert histories[:, 0].tolist() == [3, 2, 1]
-    assert histories[:2, 1].tolist() == [3, 1]
+    assert histories[:, 1].tolist() == [3, 1, 0]
 
 
 def test_forecasts_are_weighted_row_by_row() -> None:
@@ -69,9 +69,9 @@ def test_a_timeline_holds_the_last_steps_of_one_grid() -> None:
     assert timeline.steps == [8, 7]
 
 
-def test_weights_are_padded_to_what_is_stored() -> None:
+def test_weights_are_padded_to_the_number_of_snapshots() -> None:
     timeline = Timeline([4, 1], [None, None])
-    linear = timeline.weights(6, IntervalCache(order=2), stored=3)
+    linear = timeline.weights(6, IntervalCache(order=2))
     np.testing.assert_allclose(linear, [1 + 2 / 3, -2 / 3, 0])
-    reuse = timeline.weights(6, IntervalCache(predictor="reuse"), stored=3)
-    np.testing.assert_allclose(reuse, [1, 0, 0])
+    reuse = Timeline([4], [None]).weights(6, IntervalCache(predictor="reuse"))
+    np.testing.assert_allclose(reuse, [1])
