@@ -39,6 +39,12 @@ def detach(module: nn.Module) -> None:
         _tidy(module)
 
 
+def detach_all(transformer: nn.Module) -> None:
+    """Remove our hooks from `transformer` and everything inside it."""
+    for module in transformer.modules():
+        detach(module)
+
+
 def _foreign_wrapper(module: nn.Module) -> Any:
     """What accelerate wrapped around our chain; it keeps the chain as `_old_forward`."""
     function = getattr(getattr(module, "_old_forward", None), "func", None)

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from dit_accel.attach import detach_all
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.installation import Installation
 from dit_accel.plan import Plan, PlanLike
+from dit_accel.program import check_depth
 
 Target = TypeVar("Target")
 
@@ -37,7 +39,9 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
     plan = Plan.load(plan)
     transformer = transformer_of(target)
     backbone = find_backbone(transformer)
-    plan.check_against(len(backbone.blocks(transformer)))
+    num_layers = len(backbone.blocks(transformer))
+    plan.check_against(num_layers)
+    check_depth(plan, num_layers)
     restore(target)
     if plan.is_empty:
         return target
@@ -52,21 +56,24 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
 
 def restore(target: Target) -> Target:
     """Take the plan off `target`: no hook, processor or attribute is left. Returns `target`."""
-    installation = _installations.pop(transformer_of(target), None)
+    transformer = transformer_of(target)
+    installation = _installations.pop(transformer, None)
     if installation is not None:
         installation.remove()
+    else:
+        detach_all(transformer)  # a deep copy brings hooks along that it was not given
     return target
 
 
 @contextmanager
 def accelerated(target: Target, plan: PlanLike) -> Iterator[Target]:
     """`accelerate` for the length of a `with` block; the plan that was in place comes back."""
-    former = plan_of(target)
-    accelerate(target, plan)
+    former = installation_of(target)
+    former_target = target if former is None else former.target
     try:
-        yield target
+        yield accelerate(target, plan)
     finally:
-        accelerate(target, former)
+        accelerate(former_target, Plan() if former is None else former.plan)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from dit_accel.attach import attach, detach
+from dit_accel.attach import attach, detach_all
 from dit_accel.backbones import Backbone
-from dit_accel.errors import UnsupportedError
+from dit_accel.errors import RunError, UnsupportedError
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.methods.cache import CacheConfig, SpanMemory
 from dit_accel.methods.cache_run import CacheRun
@@ -88,11 +88,6 @@ class Installation:
         if cache is None:
             return
         first = 1 if cache.per_sample else 0
-        if first >= self.num_layers:
-            raise UnsupportedError(
-                f"cache.policy: it computes the first block always, and this model has"
-                f" {self.num_layers} block(s); use policy interval"
-            )
         self._spans = cache.spans(self.num_layers, first)
         for span in self._spans:
             self._blocks[span[0]].opens = True
@@ -100,17 +95,22 @@ class Installation:
         if cache.per_sample:
             self._blocks[0].probes = self._blocks[1].decides = True
 
+    @property
+    def target(self) -> Any:
+        """The pipeline that was accelerated, or else the bare transformer."""
+        pipeline = None if self._pipeline is None else self._pipeline()
+        return self._transformer() if pipeline is None else pipeline
+
     def remove(self) -> None:
-        """Take off every hook and attribute, in the reverse order."""
+        """Take off every hook and attribute."""
         self._observer.stop()
         transformer = self._transformer()
-        if transformer is None:
-            return
-        for block in reversed(self.backbone.blocks(transformer)):
-            detach(self.backbone.feed_forward(block))
-            detach(self.backbone.self_attention(block))
-            detach(block)
-        detach(transformer)
+        if transformer is not None:
+            detach_all(transformer)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Installation:
+        # The hooks of a copied transformer then find out that it is not this one.
+        return self
 
     def end_run(self) -> None:
         """Forget the run: free what is remembered; its statistics stay."""
@@ -146,6 +146,11 @@ class Installation:
 
     def begin_forward(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> None:
         """Settle what each hook does in the forward that begins."""
+        if transformer is not self._transformer():
+            raise UnsupportedError(
+                "transformer: a copy of an accelerated one shares its hooks; call"
+                " dit_accel.restore(copy) and then dit_accel.accelerate(copy, plan)"
+            )
         self._follow_scheduler()
         latents: torch.Tensor = arguments["hidden_states"]
         shape = (latents.shape, latents.dtype, latents.device)
@@ -226,18 +231,33 @@ class Installation:
         branch: int,
         arguments: Mapping[str, Any],
     ) -> CacheRun:
-        latents = arguments["hidden_states"]
-        guided = self.guidance
-        if guided is None:  # only decisions sample by sample need to know
-            guided = config.per_sample and self.backbone.is_guided(transformer, latents, arguments)
-        rows_per_sample = 2 if guided else 1
-        samples = latents.shape[0] // rows_per_sample
-        cache = CacheRun(config, samples, rows_per_sample, self._caches.get(0))
+        rows = arguments["hidden_states"].shape[0]
+        leader = self._caches.get(0)
+        if leader is not None:
+            rows_per_sample = leader.rows_per_sample
+        else:
+            rows_per_sample = self._rows_per_sample(config, transformer, arguments)
+        if rows % rows_per_sample:
+            raise RunError(
+                f"guidance: {rows} rows can't be pairs of guidance rows; pass guidance=False to"
+                " dit_accel.run, or both rows of every sample in one call"
+            )
+        cache = CacheRun(config, rows // rows_per_sample, rows_per_sample, leader)
         self._caches[branch] = cache
         memories = [SpanMemory() for _ in self._spans]
         for span, memory in zip(self._spans, memories, strict=True):
             cache.memories.update(dict.fromkeys(span, memory))
         return cache
+
+    def _rows_per_sample(
+        self, config: CacheConfig, transformer: nn.Module, arguments: Mapping[str, Any]
+    ) -> int:
+        if self.guidance is not None:
+            return 2 if self.guidance else 1
+        if not config.per_sample:  # only decisions sample by sample need to know
+            return 1
+        latents = arguments["hidden_states"]
+        return 2 if self.backbone.is_guided(transformer, latents, arguments) else 1
 
     def _arm(
         self,

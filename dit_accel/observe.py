@@ -51,6 +51,10 @@ class _Observed:
     def _method_of(self, scheduler: Any) -> Any:
         return getattr(type(scheduler), self._method).__get__(scheduler)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled scheduler takes its class's own method along, not who listened here.
+        return getattr, (self._scheduler, self._method)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         # Without this the copy's method would go on to act on the original scheduler.
         if self._former is not None:

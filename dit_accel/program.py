@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+from dit_accel.errors import PlanError, UnsupportedError
 from dit_accel.methods.cache import CacheAction, CacheConfig
 from dit_accel.methods.cell import NOTHING, Cell, MergeMethod, Operators
 from dit_accel.plan import Plan
@@ -41,6 +42,11 @@ def resolve_cell(plan: Plan, cell: Cell) -> Operators:
     inner = cell if density is None else _with_grid(cell, density.grid)
     merge_method = merge_of(plan)
     merge = _operator(merge_method, cell)
+    if density is not None and merge is not None:
+        raise PlanError(
+            f"density and merge both remove tokens in layer {cell.layer} at step {cell.step};"
+            " expected at most one of them in a cell: set `layers` or `steps` of both apart"
+        )
     at = () if merge_method is None else merge_method.at
     operators = Operators(
         density=density,
@@ -84,6 +90,20 @@ def cache_action(plan: Plan, position: Position, last_computed: int | None) -> C
     if cache is None:
         return "compute"
     return cache.action(position.step, last_computed, position.fraction, position.num_steps)
+
+
+def check_depth(plan: Plan, num_layers: int) -> None:
+    """Refuse a cache that would leave no block to be cached.
+
+    Raises:
+        UnsupportedError: a policy that always computes the first block of a model with one block.
+    """
+    cache = cache_of(plan)
+    if cache is not None and cache.per_sample and num_layers < 2:
+        raise UnsupportedError(
+            "cache.policy: it computes the first block always, and this model has"
+            f" {num_layers} block(s); expected at least 2, or use policy interval"
+        )
 
 
 def cache_of(plan: Plan) -> CacheConfig | None:

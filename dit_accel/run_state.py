@@ -14,6 +14,10 @@ from dataclasses import dataclass
 
 from dit_accel.errors import RunError
 
+# Transformer calls between two steps of a scheduler: conditional, unconditional, and two to spare
+# for guidance by more than one condition.
+MOST_BRANCHES = 4
+
 
 @dataclass(frozen=True)
 class Position:
@@ -70,9 +74,7 @@ class RunClock:
         """Count one call; `timestep` is read only when nothing was announced."""
         if self.num_steps is not None and self._calls_per_step is not None:
             self._count(self._calls_per_step)
-        elif self.num_steps is not None and not (
-            self._step_ended and self._step + 1 >= self.num_steps
-        ):
+        elif self.num_steps is not None and self._scheduler_leads():
             self._follow_scheduler()
         else:
             self._infer(timestep())
@@ -87,6 +89,12 @@ class RunClock:
                 f" {calls_per_step} call(s) each; open another dit_accel.run(...) for the next run,"
                 " or set calls_per_step=2 for separate guidance calls"
             )
+
+    def _scheduler_leads(self) -> bool:
+        """Whether the announced run goes on; a scheduler that never steps was set and left."""
+        if self._step_ended:
+            return self.num_steps is not None and self._step + 1 < self.num_steps
+        return self._branch + 1 < MOST_BRANCHES
 
     def _follow_scheduler(self) -> None:
         if self._step_ended:

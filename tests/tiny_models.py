@@ -6,6 +6,8 @@ hardly change their input, and a method that does nothing would pass for one tha
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -110,9 +112,27 @@ class RecordingVae(AutoencoderKL):
         return super().decode(z, *args, **kwargs)
 
 
-def tiny_vae(dtype: torch.dtype) -> RecordingVae:
+@functools.cache
+def _vae(dtype: torch.dtype) -> RecordingVae:
     vae = RecordingVae(block_out_channels=(4,), norm_num_groups=4, latent_channels=CHANNELS)
     return in_dtype(randomise(vae, 9).eval(), dtype)
+
+
+def tiny_vae(dtype: torch.dtype) -> RecordingVae:
+    """One that records for itself and shares its weights with the others."""
+    return copy.copy(_vae(dtype))
+
+
+@functools.cache
+def tiny_text_encoder(dtype: torch.dtype) -> T5EncoderModel:
+    """What a pipeline asks for its type; tests pass embeddings."""
+    config = T5Config(vocab_size=4, d_model=TEXT_WIDTH, d_kv=4, d_ff=4, num_layers=1, num_heads=1)
+    return in_dtype(T5EncoderModel(config), dtype)
+
+
+@functools.cache
+def _built(family: TinyFamily, num_layers: int, dtype: torch.dtype, seed: int) -> Any:
+    return in_dtype(randomise(family.build(num_layers), seed).eval(), dtype)
 
 
 def ddim(**changes: Any) -> DDIMScheduler:
@@ -138,6 +158,11 @@ class TinyFamily:
     def transformer(
         self, num_layers: int = NUM_LAYERS, dtype: torch.dtype = torch.float32, seed: int = 0
     ) -> Any:
+        """A transformer of one's own, with the weights of a seed."""
+        return copy.deepcopy(_built(self, num_layers, dtype, seed))
+
+    def build(self, num_layers: int) -> Any:
+        """A transformer as diffusers initialises it."""
         raise NotImplementedError
 
     def pipeline(self, scheduler: Any = None, transformer: Any = None, **kwargs: Any) -> Any:
@@ -217,10 +242,8 @@ class TinyDiT(TinyFamily):
     name = "dit"
     condition_first = True
 
-    def transformer(
-        self, num_layers: int = NUM_LAYERS, dtype: torch.dtype = torch.float32, seed: int = 0
-    ) -> Any:
-        model = DiTTransformer2DModel(
+    def build(self, num_layers: int) -> Any:
+        return DiTTransformer2DModel(
             num_attention_heads=2,
             attention_head_dim=16,
             in_channels=CHANNELS,
@@ -230,7 +253,6 @@ class TinyDiT(TinyFamily):
             patch_size=1,
             num_embeds_ada_norm=NULL_LABEL,
         )
-        return in_dtype(randomise(model, seed).eval(), dtype)
 
     def pipeline(self, scheduler: Any = None, transformer: Any = None, **kwargs: Any) -> Any:
         transformer = self.transformer(**kwargs) if transformer is None else transformer
@@ -272,10 +294,8 @@ class TinyPixArt(TinyFamily):
         self.name = "sigma" if sigma else "alpha"
         self.sigma = sigma
 
-    def transformer(
-        self, num_layers: int = NUM_LAYERS, dtype: torch.dtype = torch.float32, seed: int = 0
-    ) -> Any:
-        model = PixArtTransformer2DModel(
+    def build(self, num_layers: int) -> Any:
+        return PixArtTransformer2DModel(
             num_attention_heads=2,
             attention_head_dim=18,  # three micro-conditions share the width
             in_channels=CHANNELS,
@@ -289,17 +309,13 @@ class TinyPixArt(TinyFamily):
             interpolation_scale=1,
             use_additional_conditions=not self.sigma,
         )
-        return in_dtype(randomise(model, seed).eval(), dtype)
 
     def pipeline(self, scheduler: Any = None, transformer: Any = None, **kwargs: Any) -> Any:
         transformer = self.transformer(**kwargs) if transformer is None else transformer
-        text = T5EncoderModel(
-            T5Config(vocab_size=4, d_model=TEXT_WIDTH, d_kv=4, d_ff=4, num_layers=1, num_heads=1)
-        )
         kind = PixArtSigmaPipeline if self.sigma else PixArtAlphaPipeline
         pipe = kind(
             tokenizer=None,
-            text_encoder=in_dtype(text, transformer.dtype),
+            text_encoder=tiny_text_encoder(transformer.dtype),
             vae=tiny_vae(transformer.dtype),
             transformer=transformer,
             scheduler=scheduler or ddim(),

@@ -44,7 +44,7 @@ class Architecture:
     @property
     def is_text_conditional(self) -> bool:
         """Whether the forward takes text tokens rather than a class label."""
-        return self.transformer_class is PixArtTransformer2DModel
+        return bool(issubclass(self.transformer_class, PixArtTransformer2DModel))
 
     @property
     def num_classes(self) -> int:

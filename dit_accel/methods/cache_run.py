@@ -27,6 +27,7 @@ class CacheRun:
 
     Attributes:
         mode: whether `all`, `some` or `none` of the rows are computed in this step.
+        rows_per_sample: 2 where two guidance rows belong together.
         computed_rows: rows that go through the blocks in this step, padding included.
     """
 
@@ -42,7 +43,7 @@ class CacheRun:
         self.computed_rows = 0
         self.weights: torch.Tensor | None = None
         self.first_input: torch.Tensor | None = None
-        self._rows_per_sample = rows_per_sample
+        self.rows_per_sample = rows_per_sample
         self._leader = leader
         self._reference: torch.Tensor | None = None
         self._selected = self._place = self._mask = torch.empty(0)
@@ -65,7 +66,7 @@ class CacheRun:
     @property
     def num_rows(self) -> int:
         """Batch rows, guidance included."""
-        return len(self.timelines) * self._rows_per_sample
+        return len(self.timelines) * self.rows_per_sample
 
     def begin_step(self, step: int, fraction: float, grid: Grid | None) -> None:
         """A forward at `step` begins; `grid` is the coarse grid of its pooled blocks."""
@@ -75,12 +76,12 @@ class CacheRun:
 
     def separate_rows(self) -> None:
         """Every row turns out to be a sample of its own; what was decided for two stays."""
-        if self._rows_per_sample == 1:
+        if self.rows_per_sample == 1:
             return
-        copies = range(self._rows_per_sample)
+        copies = range(self.rows_per_sample)
         self.timelines = [replace(timeline) for _ in copies for timeline in self.timelines]
-        self.need = self.need * self._rows_per_sample
-        self._rows_per_sample = 1
+        self.need = self.need * self.rows_per_sample
+        self.rows_per_sample = 1
 
     def choose(self, need: list[bool], device: torch.device) -> None:
         """Compute the samples in `need` and forecast the others."""
@@ -93,7 +94,7 @@ class CacheRun:
         if any(need):
             self.last_computed = self._step
         self.mode = "all" if all(need) else "some" if any(need) else "none"
-        self.computed_rows = {"all": len(need), "none": 0}.get(self.mode, 0) * self._rows_per_sample
+        self.computed_rows = {"all": len(need), "none": 0}.get(self.mode, 0) * self.rows_per_sample
         if self.mode == "some":
             self._select(need, device)
 
@@ -109,7 +110,7 @@ class CacheRun:
             need = self._leader.need
         else:
             change = relative_l1_change(residual, self._reference)
-            change = per_sample(change, self._rows_per_sample)
+            change = per_sample(change, self.rows_per_sample)
             need = self.config.needed(change, self._fraction).tolist()
         self.choose(need, hidden_states.device)
         self._refer(residual)
@@ -160,8 +161,8 @@ class CacheRun:
             table = known[0]
         else:
             rows = [known[0] if column is None else column for column in columns]
-            table = np.tile(np.stack(rows, axis=1), self._rows_per_sample)
-        return torch.from_numpy(table).to(self._weight_dtype()).to(device)
+            table = np.tile(np.stack(rows, axis=1), self.rows_per_sample)
+        return torch.from_numpy(table).to(self._weight_dtype()).to(device, non_blocking=True)
 
     def _weight_dtype(self) -> torch.dtype:
         """In which forecasts are summed up: at least float32."""
@@ -175,12 +176,12 @@ class CacheRun:
         capacity = next(size for size in room if size >= len(samples))
         padded = samples + [samples[0]] * (capacity - len(samples))
         place = [samples.index(s) if needed else 0 for s, needed in enumerate(need)]
-        offsets = range(self._rows_per_sample)
+        offsets = range(self.rows_per_sample)
         rows = [sample + k * len(need) for k in offsets for sample in padded]
         places = [index + k * capacity for k in offsets for index in place]
-        self._selected = torch.tensor(rows, device=device)
-        self._place = torch.tensor(places, device=device)
-        self._mask = torch.tensor(need * self._rows_per_sample, device=device)
+        self._selected = torch.tensor(rows).to(device, non_blocking=True)
+        self._place = torch.tensor(places).to(device, non_blocking=True)
+        self._mask = torch.tensor(need * self.rows_per_sample).to(device, non_blocking=True)
         self.computed_rows = len(rows)
 
     def _refer(self, residual: torch.Tensor) -> None:

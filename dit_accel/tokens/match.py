@@ -30,8 +30,10 @@ class Destinations(NamedTuple):
     """Long ``[S]``, ``S = N - D``: tokens that may merge."""
 
     def to(self, device: torch.device | str) -> "Destinations":
-        """Return the partition on ``device``."""
-        return Destinations(self.dst.to(device), self.src.to(device))
+        """Return the partition on ``device``, without waiting for it."""
+        return Destinations(
+            self.dst.to(device, non_blocking=True), self.src.to(device, non_blocking=True)
+        )
 
 
 class Matching(NamedTuple):
@@ -55,16 +57,6 @@ class Matching(NamedTuple):
     def num_rows(self) -> int:
         """Length of the merged sequence, ``N - r``."""
         return self.unmerged.shape[1] + self.destinations.dst.shape[0]
-
-    def rows(self, index: Tensor) -> "Matching":
-        """Return the matching of the batch rows in ``index``, a long ``[K]``."""
-        return Matching(
-            self.destinations,
-            self.unmerged.index_select(0, index),
-            self.merged.index_select(0, index),
-            self.target.index_select(0, index),
-            self.assignment.index_select(0, index),
-        )
 
 
 def mix_seed(*parts: int) -> int:

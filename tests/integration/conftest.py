@@ -34,6 +34,12 @@ def remembering_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
     return PLANS[request.param]
 
 
+@pytest.fixture(params=["interval_polynomial", "combined"])
+def telling_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Where two plans say enough: one that depends on the step alone, and one with everything."""
+    return PLANS[request.param]
+
+
 @pytest.fixture(params=STATIC)
 def static_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
     return PLANS[request.param]

@@ -99,9 +99,9 @@ def test_an_unannounced_loop_equals_an_announced_one_but_for_the_last_step(
 
 @pytest.mark.parametrize("positional", [True, False])
 def test_arguments_by_position_and_by_name_are_the_same(
-    layout: TinyFamily, remembering_plan: dict[str, Any], positional: bool
+    layout: TinyFamily, telling_plan: dict[str, Any], positional: bool
 ) -> None:
-    transformer = dit_accel.accelerate(layout.transformer(), remembering_plan)
+    transformer = dit_accel.accelerate(layout.transformer(), telling_plan)
     condition = layout.condition((1, 2), torch.float32)
     latents, timestep = torch.randn(2, 4, 8, 8), torch.full((2,), 500.0)
 

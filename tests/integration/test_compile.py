@@ -45,7 +45,6 @@ def run(family: TinyFamily, transformer: Any) -> torch.Tensor:
     ("name", "key"),
     [
         ("interval_reuse", "dit"),
-        ("interval_polynomial", "dit"),
         ("interval_block", "alpha"),
         ("pooled", "dit"),
         ("tome2d shared", "dit"),
@@ -92,7 +91,7 @@ def test_few_graphs_suffice_for_a_cache_of_the_highest_order() -> None:
     assert counter.frame_count <= 6
 
 
-@pytest.mark.parametrize("name", ["interval_polynomial", "first_block", "tome2d shared"])
+@pytest.mark.parametrize("name", ["interval_polynomial", "first_block"])
 def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(name: str) -> None:
     family = FAMILIES["dit"]
     transformer = dit_accel.accelerate(family.transformer(2), (PLANS | STEADY)[name])
@@ -108,11 +107,11 @@ def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(name: 
 
 def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled() -> None:
     family = FAMILIES["dit"]
-    transformer = dit_accel.accelerate(family.transformer(), PLANS["first_block"])
+    transformer = dit_accel.accelerate(family.transformer(3), PLANS["first_block"])
 
     def go() -> tuple[torch.Tensor, list[str]]:
         with dit_accel.run(transformer, timesteps=6):
-            return family.denoise(transformer), modes(transformer)
+            return family.denoise(transformer, guidance="none"), modes(transformer)
 
     eager, decided = go()
     counter = CompileCounter()

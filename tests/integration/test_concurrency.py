@@ -13,13 +13,13 @@ from dit_accel.install import installation_of
 
 
 def test_two_pipelines_interleaved_equal_two_runs_in_turn(
-    layout: TinyFamily, remembering_plan: dict[str, Any]
+    layout: TinyFamily, telling_plan: dict[str, Any]
 ) -> None:
     def loop(plan: Any, samples: tuple[int, ...], seed: int) -> Any:
         pipe = dit_accel.accelerate(layout.pipeline(seed=seed), plan)
         yield from layout.steps_of(pipe.transformer, samples, scheduler=pipe.scheduler)
 
-    runs = [(remembering_plan, (1, 2), 0), (PLANS["interval_reuse"], (3, 4, 5), 1)]
+    runs = [(telling_plan, (1, 2), 0), (PLANS["interval_reuse"], (3, 4, 5), 1)]
     in_turn = [list(loop(*arguments)) for arguments in runs]
     both = list(zip(*(loop(*arguments) for arguments in runs), strict=True))
     for index, expected in enumerate(in_turn):
@@ -43,11 +43,11 @@ def test_two_bare_runs_interleaved_equal_two_runs_in_turn(layout: TinyFamily) ->
 
 
 def test_two_threads_with_two_pipelines_equal_two_runs_in_turn(
-    layout: TinyFamily, remembering_plan: dict[str, Any]
+    layout: TinyFamily, telling_plan: dict[str, Any]
 ) -> None:
     pipes = [
         dit_accel.accelerate(layout.pipeline(seed=seed), plan)
-        for seed, plan in enumerate((remembering_plan, PLANS["interval_block"]))
+        for seed, plan in enumerate((telling_plan, PLANS["interval_block"]))
     ]
     expected = [layout.generate(pipe) for pipe in pipes]
     with ThreadPoolExecutor(2) as threads:

@@ -17,9 +17,9 @@ CALLS = {"batched": 1, "separate": 2, "none": 1}
 
 @pytest.mark.parametrize("guidance", CALLS)
 def test_an_announced_loop_counts_its_guidance_calls(
-    layout: TinyFamily, remembering_plan: dict[str, Any], guidance: str
+    layout: TinyFamily, telling_plan: dict[str, Any], guidance: str
 ) -> None:
-    transformer = dit_accel.accelerate(layout.transformer(), remembering_plan)
+    transformer = dit_accel.accelerate(layout.transformer(), telling_plan)
     with dit_accel.run(transformer, timesteps=5, calls_per_step=CALLS[guidance]):
         layout.denoise(transformer, steps=5, guidance=guidance)
     positions = [call.position for call in calls_of(transformer)]

@@ -23,17 +23,17 @@ def add_lora(transformer: Any) -> None:
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_lora_acts_whether_it_came_before_or_after_the_plan(
-    layout: TinyFamily, remembering_plan: dict[str, Any], order: str
+    layout: TinyFamily, telling_plan: dict[str, Any], order: str
 ) -> None:
-    without = layout.generate(dit_accel.accelerate(layout.pipeline(), remembering_plan))
+    without = layout.generate(dit_accel.accelerate(layout.pipeline(), telling_plan))
     reference = layout.pipeline()
     add_lora(reference.transformer)
     stock = layout.generate(reference)
-    expected = layout.generate(dit_accel.accelerate(reference, remembering_plan))
+    expected = layout.generate(dit_accel.accelerate(reference, telling_plan))
     pipe = layout.pipeline()
     if order == "before":
         add_lora(pipe.transformer)
-    dit_accel.accelerate(pipe, remembering_plan)
+    dit_accel.accelerate(pipe, telling_plan)
     if order == "after":
         add_lora(pipe.transformer)
     accelerated = layout.generate(pipe)

@@ -71,7 +71,8 @@ def test_snapshots_own_their_memory_and_no_graph(layout: TinyFamily) -> None:
 
 
 @pytest.mark.parametrize("keep", ["nothing", "scheduler", "transformer"])
-def test_a_deleted_pipeline_frees_its_installation(layout: TinyFamily, keep: str) -> None:
+def test_a_deleted_pipeline_frees_its_installation(keep: str) -> None:
+    layout = FAMILIES["dit"]
     pipe = dit_accel.accelerate(layout.pipeline(), PLANS["combined"])
     layout.generate(pipe)
     kept = getattr(pipe, keep, None)

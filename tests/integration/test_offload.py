@@ -16,13 +16,13 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_cpu_offload_changes_no_result(
-    layout: TinyFamily, remembering_plan: dict[str, Any], order: str
+    layout: TinyFamily, telling_plan: dict[str, Any], order: str
 ) -> None:
-    expected = layout.generate(dit_accel.accelerate(layout.pipeline(), remembering_plan))
+    expected = layout.generate(dit_accel.accelerate(layout.pipeline(), telling_plan))
     pipe = layout.pipeline()
     if order == "before":
         hf_accelerate.cpu_offload(pipe.transformer, execution_device=CPU)
-    dit_accel.accelerate(pipe, remembering_plan)
+    dit_accel.accelerate(pipe, telling_plan)
     if order == "after":
         hf_accelerate.cpu_offload(pipe.transformer, execution_device=CPU)
     assert all(parameter.device.type == "meta" for parameter in pipe.transformer.parameters())
@@ -32,9 +32,9 @@ def test_cpu_offload_changes_no_result(
 
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_dispatched_model_changes_no_result(
-    layout: TinyFamily, remembering_plan: dict[str, Any], order: str
+    layout: TinyFamily, telling_plan: dict[str, Any], order: str
 ) -> None:
-    expected = layout.generate(dit_accel.accelerate(layout.pipeline(), remembering_plan))
+    expected = layout.generate(dit_accel.accelerate(layout.pipeline(), telling_plan))
     pipe = layout.pipeline()
     children = [name for name, _ in pipe.transformer.named_children()]
     children += [name for name, _ in pipe.transformer.named_parameters(recurse=False)]
@@ -47,7 +47,7 @@ def test_a_dispatched_model_changes_no_result(
 
     if order == "before":
         dispatch()
-    dit_accel.accelerate(pipe, remembering_plan)
+    dit_accel.accelerate(pipe, telling_plan)
     if order == "after":
         dispatch()
     assert torch.equal(layout.generate(pipe), expected)
@@ -57,16 +57,16 @@ def test_a_dispatched_model_changes_no_result(
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("kind", ["model", "sequential"])
 def test_offload_of_the_pipeline_changes_no_result(
-    layout: TinyFamily, remembering_plan: dict[str, Any], order: str, kind: str
+    layout: TinyFamily, telling_plan: dict[str, Any], order: str, kind: str
 ) -> None:
-    resident = dit_accel.accelerate(layout.pipeline().to("cuda"), remembering_plan)
+    resident = dit_accel.accelerate(layout.pipeline().to("cuda"), telling_plan)
     expected = layout.generate(resident)
     pipe = layout.pipeline()
     if order == "after":
-        dit_accel.accelerate(pipe, remembering_plan)
+        dit_accel.accelerate(pipe, telling_plan)
     getattr(pipe, f"enable_{kind}_cpu_offload")()
     if order == "before":
-        dit_accel.accelerate(pipe, remembering_plan)
+        dit_accel.accelerate(pipe, telling_plan)
     torch.testing.assert_close(layout.generate(pipe), expected, rtol=1e-4, atol=1e-4)
     dit_accel.restore(pipe)
     stock = layout.generate(layout.pipeline().to("cuda"))

@@ -68,9 +68,9 @@ def alive_parts() -> list[Any]:
 
 
 def test_restore_leaves_no_hook_processor_or_attribute(
-    family: TinyFamily, plan: dict[str, Any]
+    layout: TinyFamily, plan: dict[str, Any]
 ) -> None:
-    pipe = family.pipeline()
+    family, pipe = layout, layout.pipeline()
     stock = family.generate(pipe)
     before = traces(pipe)
     dit_accel.accelerate(pipe, plan)

@@ -110,16 +110,16 @@ def test_a_run_after_an_exception_in_the_scheduler_equals_a_fresh_one(
 
 @pytest.mark.parametrize("error", [InterruptedRunError, KeyboardInterrupt])
 def test_a_run_after_an_exception_in_a_callback_equals_a_fresh_one(
-    pixart: Any, remembering_plan: dict[str, Any], error: type[BaseException]
+    pixart: Any, telling_plan: dict[str, Any], error: type[BaseException]
 ) -> None:
     def callback(step: int, *_: Any) -> None:
         if step == 3:
             raise error
 
-    pipe = dit_accel.accelerate(pixart.pipeline(), remembering_plan)
+    pipe = dit_accel.accelerate(pixart.pipeline(), telling_plan)
     with pytest.raises(error):
         pixart.generate(pipe, callback=callback)
-    assert torch.equal(pixart.generate(pipe), fresh_run(pixart, remembering_plan))
+    assert torch.equal(pixart.generate(pipe), fresh_run(pixart, telling_plan))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def tiny_recipe(folder: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(autouse=True)
+# For the session, since the recipe's stages are run once for the session too.
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Tiny tensors: more threads only cost, and would make the sums depend on the machine."""
     before = torch.get_num_threads()
