@@ -10,30 +10,17 @@ from diffusers import DiTTransformer2DModel
 from torch import nn
 
 from dit_accel.backbones.backbone import halves_equal
+from dit_accel.backbones.basic_blocks import BasicBlocks
 from dit_accel.errors import UnsupportedError
 from dit_accel.tokens.grid import Grid
 
 
-class DiT:
+class DiT(BasicBlocks):
     """Image tokens only; with guidance the rows are `[conditional, unconditional]`."""
 
     model_class: ClassVar[type[nn.Module]] = DiTTransformer2DModel
     row_arguments: ClassVar[tuple[str, ...]] = ("timestep", "class_labels")
     guidance_is_certain: ClassVar[bool] = True
-
-    def blocks(self, transformer: Any) -> list[nn.Module]:
-        """The transformer blocks, in order."""
-        return list(transformer.transformer_blocks)
-
-    def self_attention(self, block: Any) -> nn.Module:
-        """`attn1`."""
-        module: nn.Module = block.attn1
-        return module
-
-    def feed_forward(self, block: Any) -> nn.Module:
-        """`ff`."""
-        module: nn.Module = block.ff
-        return module
 
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
         """Token grid for latents `[R, C, H, W]`. Raises `UnsupportedError` if not square."""

@@ -10,10 +10,11 @@ from diffusers import PixArtTransformer2DModel
 from torch import nn
 
 from dit_accel.backbones.backbone import halves_equal
+from dit_accel.backbones.basic_blocks import BasicBlocks
 from dit_accel.tokens.grid import Grid
 
 
-class PixArt:
+class PixArt(BasicBlocks):
     """Text enters by cross-attention alone; with guidance the rows are `[negative, prompt]`."""
 
     model_class: ClassVar[type[nn.Module]] = PixArtTransformer2DModel
@@ -24,20 +25,6 @@ class PixArt:
         "timestep",
     )
     guidance_is_certain: ClassVar[bool] = False
-
-    def blocks(self, transformer: Any) -> list[nn.Module]:
-        """The transformer blocks, in order."""
-        return list(transformer.transformer_blocks)
-
-    def self_attention(self, block: Any) -> nn.Module:
-        """`attn1`; `attn2` attends to text and is left alone."""
-        module: nn.Module = block.attn1
-        return module
-
-    def feed_forward(self, block: Any) -> nn.Module:
-        """`ff`."""
-        module: nn.Module = block.ff
-        return module
 
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
         """Token grid for latents `[R, C, H, W]`."""

@@ -22,7 +22,8 @@ def assemble_pipeline(
         parameter.data.copy_(value)
     separate_embedders(transformer)
     autoencoder = AutoencoderKL.from_pretrained(config.output / "autoencoder" / "model")
-    autoencoder.register_to_config(scaling_factor=bank.scaling_factor)
+    # The folder it was trained in means nothing to whoever loads the published pipeline.
+    autoencoder.register_to_config(scaling_factor=bank.scaling_factor, _name_or_path="")
     pipeline = DiTPipeline(transformer.eval(), autoencoder, build_scheduler())
     # The stock constructor reads id2label but does not record it in model_index.json.
     pipeline.register_to_config(id2label={str(i): photo.label for i, photo in enumerate(PHOTOS)})
