@@ -20,6 +20,8 @@ class Stream(IntEnum):
     TRANSFORMER = 3
     CLASSIFIER = 4
     SAMPLES = 5
+    REF_FEATURES = 6
+    REFERENCE = 7
 
 
 def training_crops(config: TrainConfig, stream: Stream) -> CropSource:
