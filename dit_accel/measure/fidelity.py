@@ -43,16 +43,29 @@ def fidelity(images: torch.Tensor, reference: torch.Tensor) -> Fidelity:
     images, reference = images.float(), reference.float()
     if torch.equal(images, reference):
         return Fidelity(float("inf"), 1.0)
-    return Fidelity(float(_psnr(images, reference).mean()), float(_ssim(images, reference).mean()))
+    psnr, ssim = image_psnr(images, reference), image_ssim(images, reference)
+    return Fidelity(float(psnr.mean()), float(ssim.mean()))
 
 
-def _psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def image_psnr(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """PSNR of each image in dB, ``[B]``; infinite where the two are identical.
+
+    Args:
+        images: [B, 3, H, W] in [0, 1], float.
+        reference: the same shape and range.
+    """
     return peak_signal_noise_ratio(
         images, reference, data_range=(0.0, 1.0), reduction="none", dim=(1, 2, 3)
     )
 
 
-def _ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+def image_ssim(images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """SSIM of each image (Gaussian window of 11 x 11, sigma 1.5), ``[B]``.
+
+    Args:
+        images: [B, 3, H, W] in [0, 1], float.
+        reference: the same shape and range.
+    """
     value = structural_similarity_index_measure(
         images, reference, data_range=(0.0, 1.0), reduction="none"
     )

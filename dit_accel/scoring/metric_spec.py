@@ -1,0 +1,99 @@
+"""What a metric is to the scorer: what it needs, and how it turns that into values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from torch import Tensor
+
+from dit_accel.metrics.estimate import Interval
+from dit_accel.scoring.features import Features
+from dit_accel.scoring.records import Direction
+
+Against = Literal["reference", "baseline", "prompts", "nothing"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of one metric, before it is known what set it belongs to.
+
+    Attributes:
+        metric: key in ``scores.jsonl``.
+        title: what it is called, without N.
+        value: infinite only for the PSNR of identical pictures.
+        std: spread that the estimator gives, in the units of the value.
+        interval: confidence interval of the value.
+        settings: everything that changes the number and is not in the extractor or the images.
+    """
+
+    metric: str
+    title: str
+    value: float
+    std: float | None = None
+    interval: Interval | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Compute: TypeAlias = Callable[["FeatureMetric", Features, Features | None], list[Value]]
+
+
+@dataclass(frozen=True)
+class FeatureMetric:
+    """A metric of features.
+
+    Attributes:
+        name: as it is asked for.
+        title: as it is called in a label.
+        extractor: name of the extractor; None for the one that the caller chooses.
+        against: whose features the second argument of `compute` holds.
+        better: direction.
+        compute: ``(metric, features, others) -> values``; ``others`` is None for "nothing".
+        output: of the extractor.
+        rows: whether it needs the rows of single pictures; statistics alone do otherwise.
+    """
+
+    name: str
+    title: str
+    extractor: str | None
+    against: Against
+    better: Direction
+    compute: Compute
+    output: str = "features"
+    rows: bool = False
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Two uint8 batches ``[B, 3, H, W]`` to one value a pair, ``[B]``.
+
+    Attributes:
+        compare: does it.
+        network: record of the network in it, if there is one.
+    """
+
+    compare: Callable[[Tensor, Tensor], Tensor]
+    network: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class PictureMetric:
+    """A metric of two pictures of the same seed: of the run, and of the baseline.
+
+    Attributes:
+        name: as it is asked for.
+        title: as it is called in a label.
+        better: direction.
+        load: ``(weights file or folder, device)`` to what compares.
+    """
+
+    name: str
+    title: str
+    better: Direction
+    load: Callable[[Path | None, str], Compare]
+    against: ClassVar[Against] = "baseline"
+
+
+Metric: TypeAlias = FeatureMetric | PictureMetric
