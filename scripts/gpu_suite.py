@@ -1,4 +1,4 @@
-"""Everything that wants a CUDA GPU, in one command: tests, benchmarks and, if asked for, training.
+"""Everything that wants a CUDA GPU, in one command: tests, benchmarks, evaluation, and training.
 
 Run ``python scripts/gpu_suite.py --output runs/gpu_suite`` from a checkout. Every part is a
 process of its own with a time limit, and leaves ``<part>.json``; a part that succeeded before is
@@ -47,12 +47,15 @@ class Part:
 
 
 def parts(output: Path, device: str, *, tiny: bool, train: bool) -> list[Part]:
-    """The suite: GPU-marked tests, benchmarks eager and compiled, and training if asked for."""
+    """The suite: GPU-marked tests, benchmarks eager and compiled, a large evaluation of dit-photos,
+    and training if asked for.
+    """
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
     suite = [Part("tests", [*tests, "--collect-only"] if tiny else tests, 1200)]
     for name, model in BENCHED.items():
         for compiled in (False, True):
             suite.append(_bench(output, device, name, model, tiny=tiny, compiled=compiled))
+    suite.append(_evaluation(output, tiny=tiny))
     if train:
         suite.append(_training(output, tiny=tiny))
     return suite
@@ -69,6 +72,18 @@ def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, comp
         *(["--compile"] if compiled else []),
     ]
     return Part(part, command, 1800)
+
+
+def _evaluation(output: Path, *, tiny: bool) -> Part:
+    """The evaluation of dit-photos on a set forty times as large; it resumes by itself."""
+    config = "configs/eval/quickstart.yaml" if tiny else "configs/eval/dit_photos.yaml"
+    size = ["num_samples=2", "latency_images=1"] if tiny else ["num_samples=10000", "batch_size=128"]
+    changes = [*size, f"output={output / 'evaluation'}"]
+    command = [
+        *(sys.executable, "-m", "dit_accel.cli", "evaluate", config, "--quiet"),
+        *(part for change in changes for part in ("--set", change)),
+    ]
+    return Part("evaluate", command, 1800)
 
 
 def _tiny_config(output: Path, model: str) -> Path:

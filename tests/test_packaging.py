@@ -28,10 +28,15 @@ ROOT = Path(__file__).parents[1]
 # Where the distribution's name is not the one that is imported.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "click": "typer",  # what typer is made of
+    "huggingface_hub": "huggingface-hub",
+    "markupsafe": "jinja2",  # likewise
     "pydantic_core": "pydantic",  # a part of it, of the same release
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "tokenizers": "transformers",  # likewise
+    "torch_fidelity": "torch-fidelity",
+    "cleanfid": "clean-fid",
     "yaml": "pyyaml",
 }
 OURS = {"dit_accel", *(path.stem for path in ROOT.glob("tests/**/*.py"))}
@@ -67,16 +72,19 @@ def distributions_imported(sources: Iterable[Path]) -> set[str]:
 
 def test_everything_the_package_imports_is_declared(project: dict[str, Any]) -> None:
     core = names_in(project["dependencies"])
-    train = names_in(project["optional-dependencies"]["train"])
+    train, ray = (names_in(project["optional-dependencies"][name]) for name in ("train", "ray"))
     sources = [*ROOT.glob("dit_accel/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
     training = [source for source in sources if "training" in source.parts]
-    assert distributions_imported(set(sources) - set(training)) <= core
+    on_ray = [source for source in sources if source.name.startswith("ray_")]
+    assert distributions_imported(set(sources) - {*training, *on_ray}) <= core
+    assert distributions_imported(on_ray) <= core | ray
     assert distributions_imported(training) <= core | train
 
 
 def test_everything_the_tests_and_scripts_import_is_declared(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    declared = names_in([*project["dependencies"], *extras["train"], *extras["test"]])
+    wanted = [*project["dependencies"], *extras["train"], *extras["ray"], *extras["test"]]
+    declared = names_in(wanted)
     sources = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("scripts/**/*.py")]
     assert distributions_imported(sources) <= declared
 
@@ -95,7 +103,7 @@ def test_command_is_installed() -> None:
     assert callable(scripts["dit-accel"].load())
 
 
-@pytest.mark.parametrize("folder", ["plans", "models", "train"])
+@pytest.mark.parametrize("folder", ["plans", "models", "train", "sample", "eval"])
 def test_configs_are_found_by_import_and_by_path(folder: str) -> None:
     """Tools that know only the import name and our own lookup must see the same files."""
     imported = resources.files("dit_accel.configs") / folder
@@ -128,6 +136,16 @@ def test_reference_pipeline_is_found_with_its_weights() -> None:
     for part in ("transformer", "vae"):
         assert part in index
         assert list((folder / part).glob("*.safetensors"))
+
+
+def test_what_scores_offline_is_found() -> None:
+    folder = resources.files("dit_accel.reference_models") / "ref-features"
+    assert (folder / "model.safetensors").is_file() and (folder / "photos-128.npz").is_file()
+
+
+def test_templates_of_the_report_are_found() -> None:
+    templates = resources.files("dit_accel.reporting.run_report") / "templates"
+    assert {entry.name for entry in templates.iterdir()} >= {"page.html.j2", "page.css"}
 
 
 def test_unknown_reference_pipeline_names_those_installed() -> None:

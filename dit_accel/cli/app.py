@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -9,9 +10,15 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from dit_accel.cli.bench import bench
+from dit_accel.cli.evaluate import evaluate
 from dit_accel.cli.explain import explain
+from dit_accel.cli.export import export
 from dit_accel.cli.generate import generate
 from dit_accel.cli.plans import plans
+from dit_accel.cli.reference import reference
+from dit_accel.cli.report import report
+from dit_accel.cli.sample import sample
+from dit_accel.cli.score import score
 from dit_accel.errors import DitAccelError
 
 
@@ -29,12 +36,24 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="dit-accel",
     cls=_Commands,
-    help="Faster diffusion transformers: see what a plan does, costs and keeps.",
+    help="Faster diffusion transformers: see what a plan does, costs and keeps, and prove it.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     add_completion=False,
 )
-for command in (generate, explain, bench, plans):
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    generate,
+    explain,
+    bench,
+    plans,
+    sample,
+    reference,
+    score,
+    report,
+    evaluate,
+    export,
+)
+for command in _COMMANDS:
     app.command()(command)
 
 

@@ -30,6 +30,7 @@ class ImageBatch:
         return len(self.seeds) * (2 if self.guidance_scale > 1 else 1)
 
 
+@torch.no_grad()
 def encode_text(pipe: Any, batch: ImageBatch) -> dict[str, Any]:
     """Conditions of a batch as arguments of its pipeline; runs its text encoder, if it has one."""
     if batch.prompts is None:
@@ -43,7 +44,11 @@ def encode_text(pipe: Any, batch: ImageBatch) -> dict[str, Any]:
 
 
 def denoise(
-    pipe: Any, batch: ImageBatch, conditions: dict[str, Any], num_inference_steps: int
+    pipe: Any,
+    batch: ImageBatch,
+    conditions: dict[str, Any],
+    num_inference_steps: int,
+    **size: Any,
 ) -> torch.Tensor:
     """Run the denoising loop.
 
@@ -52,6 +57,7 @@ def denoise(
         batch: seeds and guidance.
         conditions: what ``encode_text`` returned.
         num_inference_steps: steps of ``pipe.scheduler``.
+        **size: arguments of the pipeline that decide the size of its pictures.
 
     Returns:
         Latents [B, C, h, w].
@@ -64,6 +70,7 @@ def denoise(
         generator=generators,
         num_inference_steps=num_inference_steps,
         output_type="latent",
+        **size,
     ).images
     return latents
 

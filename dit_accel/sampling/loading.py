@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.measure.architectures import REFERENCE_MODELS
@@ -68,7 +72,7 @@ def load_pipeline(model: str, dtype: str, device: str | torch.device) -> Any:
     """
     folder = pipeline_folder(model)
     pipeline_class = getattr(_drop_ins(), pipeline_family(folder))
-    with warnings.catch_warnings():
+    with _no_progress_bars(), warnings.catch_warnings():
         # diffusers 0.42 renames the argument and 0.41 knows no other name.
         warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
         pipe = pipeline_class.from_pretrained(
@@ -76,6 +80,21 @@ def load_pipeline(model: str, dtype: str, device: str | torch.device) -> Any:
         )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(device)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Silence the loaders' bars: of eight ranks, eight bars would share a line."""
+    shown = [
+        log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()
+    ]
+    for log in shown:
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log in shown:
+            log.enable_progress_bar()
 
 
 def default_device() -> torch.device:

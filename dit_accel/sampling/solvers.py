@@ -60,8 +60,17 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     Raises:
         DitAccelError: an unknown name.
     """
-    scheduler_class, options = SOLVERS[check_solver(name)]
-    return scheduler_class.from_config({**config, **_SHARED, **options})
+    settings = solver_settings(name, config)
+    return SOLVERS[name][0].from_config(settings)
+
+
+def solver_settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that ``make_scheduler`` builds a solver from: the model's own, and the solver's.
+
+    Raises:
+        DitAccelError: an unknown name.
+    """
+    return {**config, **_SHARED, **SOLVERS[check_solver(name)][1]}
 
 
 def shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:

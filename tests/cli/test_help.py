@@ -41,6 +41,31 @@ COMMANDS = {
         "--record-presets",
     },
     "plans": set(),
+    "sample": {"--set", "--shard", "--steal", "--no-steal", "--quiet", "--executor"},
+    "reference": {
+        "--output",
+        "--extractor",
+        "--num",
+        "--size",
+        "--features",
+        "--no-features",
+        "--extractor-weights",
+    },
+    "score": {
+        "--metrics",
+        "--reference",
+        "--baseline",
+        "--extractor",
+        "--extractor-weights",
+        "--prompts",
+        "--output",
+        "--allow-partial",
+        "--force",
+        "--table",
+    },
+    "report": {"--output"},
+    "evaluate": {"--set", "--report", "--shard", "--quiet"},
+    "export": {"--allow-partial"},
 }
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
 

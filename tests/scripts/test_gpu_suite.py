@@ -32,6 +32,7 @@ def test_parts(suite: Any, tmp_path: Path) -> None:
         "bench-dit-xl-2-512-compiled",
         "bench-pixart-sigma-1024-eager",
         "bench-pixart-sigma-1024-compiled",
+        "evaluate",
         "train",
     ]
     assert all(part.limit > 0 for part in suite.parts(tmp_path, "cpu", tiny=True, train=False))
@@ -40,8 +41,8 @@ def test_parts(suite: Any, tmp_path: Path) -> None:
 def test_full_size_benches_the_real_architectures(suite: Any, tmp_path: Path) -> None:
     commands = [part.command for part in suite.parts(tmp_path, "cuda", tiny=False, train=False)]
     assert "DiT-XL-2-512" in commands[1] and "PixArt-Sigma-XL-2-1024" in commands[3]
-    assert ["--compile" in command for command in commands[1:]] == [False, True] * 2
-    assert all("bfloat16" in command for command in commands[1:])
+    assert ["--compile" in command for command in commands[1:5]] == [False, True] * 2
+    assert all("bfloat16" in command for command in commands[1:5])
 
 
 def run(suite: Any, output: Path, code: str, limit: int = 60) -> dict[str, Any]:
@@ -73,6 +74,21 @@ def test_longer_recipe_is_a_valid_one(suite: Any, tmp_path: Path) -> None:
 
     recipe = TrainConfig.model_validate(yaml.safe_load(suite._longer_recipe(tmp_path)))
     assert recipe.output == tmp_path / "train"
+
+
+def test_the_evaluation_is_one_that_can_be_made(suite: Any, tmp_path: Path) -> None:
+    from dit_accel.evaluation.config import load_evaluation
+
+    for tiny in (True, False):
+        [part] = [
+            part
+            for part in suite.parts(tmp_path, "cpu", tiny=tiny, train=False)
+            if part.name == "evaluate"
+        ]
+        config = part.command[4]
+        changes = [part.command[i + 1] for i, word in enumerate(part.command) if word == "--set"]
+        evaluation, samples = load_evaluation(suite.ROOT / config, changes)
+        assert samples[evaluation.baseline].num_samples == (2 if tiny else 10000)
 
 
 @pytest.mark.slow
