@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sysconfig
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 
-# The models in the tests are tiny: more threads only wait for each other.
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# The models in the tests are tiny: more threads only wait for each other, and for the processes
+# of pytest-xdist. Those that a test starts hear of it by the variable.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def evaluate(
     Each part goes on where it was stopped: give the same command again. Under torchrun or Slurm all
     ranks sample; rank 0 scores, times and reports once every set is complete.
     """
-    from dit_accel.cli.progress import progress_bar
+    from dit_accel.cli.progress import progress_bar, quiet_diffusers
     from dit_accel.cli.sample import set_display
     from dit_accel.evaluation.config import load_evaluation
     from dit_accel.evaluation.evaluate import (
@@ -46,13 +46,16 @@ def evaluate(
     from dit_accel.reporting.run_report.write import write_report
     from dit_accel.sampling.shard import current_shard
 
+    quiet_diffusers()
     place = current_shard(shard)
-    evaluation = prepare_evaluation(*load_evaluation(config, assignments or ()))
+    command = ["dit-accel", "evaluate", str(config)]
+    command += [part for change in assignments or () for part in ("--set", change)]
+    command += [] if report is None else ["--report", str(report)]
+    again = shlex.join(command)
+    evaluation = prepare_evaluation(*load_evaluation(config, assignments or ()), command=again)
     progress = sample_runs(evaluation, place, display=set_display(place, quiet))
     if progress.exit_code:
-        again = ["dit-accel", "evaluate", str(config)]
-        again += [part for change in assignments or () for part in ("--set", change)]
-        typer.echo(f"stopped; resume with: {shlex.join(again)}", err=True)
+        typer.echo(f"stopped; resume with: {again}", err=True)
         raise typer.Exit(progress.exit_code)
     if place.rank != 0:
         return

@@ -17,11 +17,16 @@ from rich.progress import (
 )
 
 
+def quiet_diffusers() -> None:
+    """Keep diffusers' loading bars, which would tear ours, and its remarks off the terminal."""
+    diffusers_logging.disable_progress_bar()
+    diffusers_logging.set_verbosity_error()
+
+
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar on standard error; call the yielded function with what has just finished."""
-    diffusers_logging.disable_progress_bar()  # its loading bars would tear ours
-    diffusers_logging.set_verbosity_error()
+    quiet_diffusers()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -49,11 +49,16 @@ def sample(
     Run it again after whatever happened: it makes what is missing, and nothing twice. Exits with
     0 when its part is done, 1 if it cannot go on, 2 for what is refused, 130 or 143 if stopped.
     """
+    from dit_accel.errors import DitAccelError
     from dit_accel.sampling.preparing import prepare_sampling
     from dit_accel.sampling.sample_config import load_sample_config
     from dit_accel.sampling.shard import current_shard
     from dit_accel.sampling.worker import SamplingError
 
+    if executor == "ray" and (shard is not None or not steal):
+        raise DitAccelError(
+            "--executor: ray deals out the work by itself; leave out --shard and --no-steal"
+        )
     place = current_shard(shard)
     prepared = prepare_sampling(load_sample_config(config, assignments or ()))
     try:
@@ -70,19 +75,22 @@ def sample(
     if progress.exit_code:
         again = ["dit-accel", "sample", str(config)]
         again += [part for change in assignments or () for part in ("--set", change)]
-        typer.echo(f"stopped; resume with: {shlex.join(again)}", err=True)
+        again += ["--shard", shard] if shard else []
+        again += [] if steal else ["--no-steal"]
+        again += ["--executor", executor] if executor != "local" else []
+        launched = place.world_size > 1 and shard is None
+        where = "the same launcher, or alone, " if launched else ""
+        typer.echo(f"stopped; resume with: {where}{shlex.join(again)}", err=True)
         raise typer.Exit(progress.exit_code)
 
 
 def _in_this_process(
     prepared: PreparedSampling, shard: Shard, *, steal: bool, quiet: bool
 ) -> SetProgress:
-    from diffusers.utils import logging as diffusers_logging
-
+    from dit_accel.cli.progress import quiet_diffusers
     from dit_accel.sampling.worker import open_run_folder, sample_set
 
-    diffusers_logging.disable_progress_bar()  # its loading bars would tear ours
-    diffusers_logging.set_verbosity_error()
+    quiet_diffusers()
     folder = open_run_folder(prepared)
     return sample_set(
         prepared,

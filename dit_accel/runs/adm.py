@@ -111,7 +111,8 @@ def export_adm(run: RunFolder, path: Path, *, allow_partial: bool = False) -> in
         with archive.open("arr_0.npy", "w", force_zip64=True) as stream:
             _write_header(stream, "|u1", (len(records), *shape))
             for record in records:
-                stream.write(_same_size(read_image(run, record), shape, record).tobytes())
+                image = read_image(run, record, thorough=True)
+                stream.write(_same_size(image, shape, record).tobytes())
         _write_labels(archive, records)
     return len(records)
 

@@ -8,6 +8,7 @@ replaced as a whole.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from dit_accel.runs.atomic import atomic_write, create_exclusively
-from dit_accel.runs.errors import RunFolderError, cannot_write
+from dit_accel.runs.errors import RunFolderError, cannot_read, cannot_write
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.locking import briefly_locked
 from dit_accel.runs.process import Process, this_process
@@ -30,6 +31,7 @@ class _Claim(NamedTuple):
     board: str | None  # None: the file is damaged, so that only its age counts
     owner: Process | None
     renewed: float  # by the file system's clock
+    name: str | None  # of the owner, for people
 
 
 class ClaimBoard:
@@ -66,6 +68,10 @@ class ClaimBoard:
         """Return whether this process may work on the block from now on (or already did)."""
         if block_index in self._held:
             return True
+        # A look first: ranks that wait for each other's last blocks ask every second, and must not
+        # keep those that work from the lock.
+        if self.is_held_by_other(block_index):
+            return False
         path = self._path(block_index)
         content = self._content(block_index)
         with briefly_locked(self._folder / ".lock"):
@@ -95,6 +101,11 @@ class ClaimBoard:
         path = self._path(block_index)
         claim = _read(path)
         return claim is not None and claim.board != self._name and not self._is_void(path)
+
+    def holder(self, block_index: int) -> str | None:
+        """Return which other process has a claim on the block, void or not; None if none has."""
+        claim = _read(self._path(block_index))
+        return None if claim is None or claim.board == self._name else claim.name
 
     def close(self) -> None:
         """Give back all blocks and stop renewing; a second call does nothing."""
@@ -178,12 +189,14 @@ def _read(path: Path) -> _Claim | None:
         with path.open("rb") as file:
             renewed = os.fstat(file.fileno()).st_mtime
             text = file.read()
-    except FileNotFoundError:
-        return None
     except OSError as error:
-        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+        # Stale: NFS, of a file that another host removed between our opening and our reading it.
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None
+        raise cannot_read(path, error) from error
     try:
         document: Any = json.loads(text)
-        return _Claim(str(document["board"]), Process.from_tag(document["process"]), renewed)
+        name = f"rank {document['rank']} (process {document['pid']} on {document['host']})"
+        return _Claim(str(document["board"]), Process.from_tag(document["process"]), renewed, name)
     except (ValueError, TypeError, KeyError):
-        return _Claim(None, None, renewed)
+        return _Claim(None, None, renewed, None)

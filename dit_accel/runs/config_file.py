@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from dit_accel.errors import show
-from dit_accel.runs.errors import RunFolderError
+from dit_accel.runs.errors import RunFolderError, cannot_read
 
 _HEADER = (
     "# Written by dit_accel when this image set was begun. `identity` decides every picture:\n"
@@ -78,7 +78,7 @@ def read_config(path: Path) -> RunConfig:
         )
         intact = document["fingerprint"] == config.fingerprint
     except OSError as error:
-        raise RunFolderError(f"cannot read {path}: {error.strerror}") from error
+        raise cannot_read(path, error) from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise RunFolderError(
             f"{path} is damaged or no run's configuration ({type(error).__name__}); {_DAMAGED}"

@@ -15,6 +15,14 @@ class UnreadableImage(DitAccelError):  # noqa: N818 - said as a state, not as a 
     """An image that is missing, cut off or not the one that its record tells of."""
 
 
+def cannot_read(path: Path, error: OSError) -> RunFolderError:
+    """Word a failed read of one of the folder's own documents."""
+    return RunFolderError(
+        f"cannot read {path}: {error.strerror or error}; make it readable for this user, then run "
+        "the same command again"
+    )
+
+
 def cannot_write(path: Path, error: OSError) -> RunFolderError:
     """Word a failed write: which file, why, and how to go on."""
     return RunFolderError(

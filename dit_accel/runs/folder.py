@@ -73,8 +73,9 @@ class RunFolder:
             with briefly_locked(path / ".lock"):
                 folder = cls(path, *_begin_or_continue(path, asked))
                 folder._keep_environment(told)
-                if removed := remove_abandoned(path):
-                    folder.notices.append(f"removed {removed} unfinished files of killed processes")
+            # Not under the lock, for which other ranks wait: this walks through all images.
+            if removed := remove_abandoned(path):
+                folder.notices.append(f"removed {removed} unfinished files of killed processes")
         except OSError as error:
             raise cannot_write(path, error) from error
         return folder

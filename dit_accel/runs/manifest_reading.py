@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from dit_accel.runs.errors import cannot_read
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.records import ImageRecord
 
@@ -63,9 +64,16 @@ class ManifestTail:
         self._positions: dict[str, int] = {}
 
     def refresh(self) -> Manifest:
-        """Read the lines that were finished since the last call; return all records so far."""
+        """Read the lines that were finished since the last call; return all records so far.
+
+        Raises:
+            RunFolderError: if a manifest cannot be read.
+        """
         for path in _manifest_files(self._folder):
-            self._read_on(path)
+            try:
+                self._read_on(path)
+            except OSError as error:
+                raise cannot_read(path, error) from error
         return self.manifest
 
     def count(self) -> int:

@@ -70,13 +70,14 @@ def missing(folder: RunFolder, block: range, manifest: Mapping[int, ImageRecord]
 
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and its checksum
 # What PIL, zipfile, tarfile and NumPy raise on damaged files; SyntaxError is PIL's, for chunks of
-# a PNG.
+# a PNG; RuntimeError is zipfile's, for entries that a flipped bit makes encrypted, say.
 _DAMAGE = (
     OSError,
     ValueError,
     EOFError,
     KeyError,
     SyntaxError,
+    RuntimeError,
     zipfile.BadZipFile,
     tarfile.TarError,
 )

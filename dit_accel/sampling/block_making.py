@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,7 +16,7 @@ from dit_accel.runs.reading import read_image
 from dit_accel.sampling.generate import Sample, generate, ready_pipeline
 from dit_accel.sampling.open_blocks import TakenBlock
 from dit_accel.sampling.preparing import PreparedSampling
-from dit_accel.sampling.recording import FinishedBatch, ImageRecorder
+from dit_accel.sampling.recording import ImageRecorder
 from dit_accel.sampling.specs import SampleSpec
 from dit_accel.sampling.stopping import StopRequest
 from dit_accel.sampling.write_queue import WriteQueue
@@ -61,27 +60,38 @@ class BlockMaker:
         """Sample what is missing of ``block`` and queue it; ends early if a stop is requested."""
         if block.former is not None:
             self.say(f"block {block.number} taken over from {block.former}, which is gone")
-        waiting: list[FinishedBatch] = []
+        waiting: list[Sample] = []
         left, images = len(block.absent), {}
-        for batch in self._batches(block):
-            left -= len(batch.samples)
-            waiting.append(batch)
-            if self.observers:
-                images.update({sample.spec.index: sample.image for sample in batch.samples})
-            if not self.recorder.whole_blocks or not left or self.stop.requested:
-                queue.put(partial(self.recorder.record, block.indices, tuple(waiting)))
-                waiting.clear()
-            if self.stop.requested:
-                break
+
+        def write() -> None:
+            samples = tuple(waiting)
+            waiting.clear()
+            if samples:
+                queue.put(partial(self.recorder.record, block.indices, samples))
+
+        try:
+            for batch in self._batches(block):
+                left -= len(batch)
+                waiting.extend(batch)
+                if self.observers:
+                    images.update({sample.spec.index: sample.image for sample in batch})
+                if not self.recorder.whole_blocks:
+                    write()
+                if self.stop.requested:
+                    break
+        finally:  # a shard cut short, by a stop or by an error, keeps what it has
+            write()
         if not left:
             queue.put(partial(self._finish, block, images))
 
-    def _batches(self, block: TakenBlock) -> Iterator[FinishedBatch]:
+    def _batches(self, block: TakenBlock) -> Iterator[list[Sample]]:
         """Sample the block batch by batch; only what is missing of it comes out."""
         config, absent = self.prepared.config, set(block.absent)
-        specs = self._specs(block)
+        specs, pipe = self._specs(block), self._pipe
+        if self.stop.requested:  # while the model was loaded
+            return
         samples = generate(
-            self._pipe,
+            pipe,
             specs,
             num_inference_steps=config.num_inference_steps,
             guidance_scale=config.guidance_scale,
@@ -96,7 +106,7 @@ class BlockMaker:
             if len(batch) < min(self._batch_size, left):
                 self._batch_size = len(batch)  # memory ran out: so it would in the next block
             left -= len(batch)
-            yield FinishedBatch([s for s in batch if s.spec.index in absent], time.time())
+            yield [sample for sample in batch if sample.spec.index in absent]
 
     def _specs(self, block: TakenBlock) -> list[SampleSpec]:
         """What to sample: the missing images, or, to be bitwise equal, their whole batches."""

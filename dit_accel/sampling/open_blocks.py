@@ -6,7 +6,6 @@ that is done turns to the others': nothing is agreed on between ranks, except th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -82,7 +81,7 @@ class OpenBlocks:
         """
         self._drop_complete()
         for number in tuple(self._open):
-            former = self._claimant(number)
+            former = self._board.holder(number)
             if not self._board.claim(number):
                 continue
             self._open.remove(number)
@@ -92,13 +91,11 @@ class OpenBlocks:
             self._board.release(number)
         return None
 
-    def _claimant(self, number: int) -> str | None:
-        """Who has a claim on the block, void or not."""
-        try:
-            claim = json.loads((self._folder.claims / f"{number:06d}.json").read_bytes())
-            return f"rank {claim['rank']} (process {claim['pid']} on {claim['host']})"
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def holders(self) -> str:
+        """Which processes have the blocks that are left, for a line to show."""
+        claims = {number: self._board.holder(number) for number in self._open}
+        parts = [f"block {number}: {name}" for number, name in claims.items() if name]
+        return "; ".join(parts[:3] + ["…"] * (len(parts) > 3))
 
     def _look_at(self, number: int, former: str | None) -> TakenBlock:
         # Only now, with the claim in hand, does what is there stay as it is.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.formats import Places, image_writer
@@ -16,14 +16,6 @@ from dit_accel.sampling.generate import Sample
 
 # Compression lets go of the interpreter's lock; more threads than this outrun any sampler.
 _ENCODERS = min(4, os.cpu_count() or 1)
-
-
-@dataclass(frozen=True)
-class FinishedBatch:
-    """Samples that came out of the sampler together, and when (unix seconds)."""
-
-    samples: Sequence[Sample]
-    time: float
 
 
 class ImageRecorder:
@@ -40,13 +32,12 @@ class ImageRecorder:
         self.whole_blocks = self._writer.whole_blocks
         self.recorded = 0
 
-    def record(self, block: range, batches: Sequence[FinishedBatch]) -> None:
-        """Write batches of samples that belong to ``block``.
+    def record(self, block: range, samples: Sequence[Sample]) -> None:
+        """Write samples that belong to ``block``.
 
         Raises:
             RunFolderError: a file cannot be written; those that can be are recorded nevertheless.
         """
-        samples = [sample for batch in batches for sample in batch.samples]
         parts = [samples] if self.whole_blocks else [[sample] for sample in samples]
         with ThreadPoolExecutor(_ENCODERS) as pool:
             tasks = [pool.submit(self._write, block, part) for part in parts]
@@ -55,9 +46,8 @@ class ImageRecorder:
             if task.exception() is None:
                 places |= task.result()
         self._manifest.append(
-            self._line(sample, batch.time, *places[sample.spec.index])
-            for batch in batches
-            for sample in batch.samples
+            self._line(sample, *places[sample.spec.index])
+            for sample in samples
             if sample.spec.index in places
         )
         self.recorded += len(places)
@@ -68,7 +58,7 @@ class ImageRecorder:
         images = {sample.spec.index: sample.image for sample in samples}
         return self._writer.write(block, images, {s.spec.index: _told(s) for s in samples})
 
-    def _line(self, sample: Sample, time: float, file: str, member: str | None) -> ImageRecord:
+    def _line(self, sample: Sample, file: str, member: str | None) -> ImageRecord:
         spec, batch = sample.spec, sample.batch
         return ImageRecord(
             index=spec.index,
@@ -84,7 +74,9 @@ class ImageRecorder:
             batch=batch.id,
             batch_size=batch.size,
             seconds=batch.seconds,
-            time=time,
+            # Now, not when the batch was done: of two records the newest counts, which must be
+            # that of the process whose file came last, also if that one was suspended in between.
+            time=time.time(),
         )
 
 

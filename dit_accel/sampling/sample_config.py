@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,6 +122,12 @@ class SampleConfig(StrictModel):
     shard_size: int | None = Field(
         default=None, gt=0, description="images claimed by a rank at a time; derived if null"
     )
+
+    @field_validator("model", "output")
+    @classmethod
+    def _home(cls, value: str) -> str:
+        # No shell has seen a config: without this, '~/runs' is a folder called '~'.
+        return os.path.expanduser(value)
 
     @field_validator("scheduler")
     @classmethod

@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dit_accel.runs.errors import RunFolderError
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.manifest_reading import ManifestTail, read_manifest
 from dit_accel.runs.throughput import RankSpeed, speed
@@ -146,7 +147,8 @@ def _following(folder: RunFolder, interval: float, show: Callable[[Pace], None])
 
     def follow() -> None:
         while not ended.wait(interval):
-            update()
+            with suppress(RunFolderError):  # a file system's hiccup: the next look shows it all
+                update()
 
     thread = threading.Thread(target=follow, name="dit-accel-progress", daemon=True)
     thread.start()

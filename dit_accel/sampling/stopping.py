@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -47,7 +47,8 @@ class StopRequest:
         # instructions of the main thread, which may hold that very lock.
         if self.signal is None:
             self.request(number)
-            os.write(2, _ANNOUNCEMENT)
+            with suppress(OSError):  # nobody reads standard error any more: still no reason to fall
+                os.write(2, _ANNOUNCEMENT)
         elif time.monotonic() - self._since > ECHO_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

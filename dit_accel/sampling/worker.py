@@ -30,6 +30,7 @@ from dit_accel.sampling.write_queue import WriteQueue
 
 Say = Callable[[str], None]
 _POLL_SECONDS = 1.0
+_SILENT_POLLS = 10  # ranks end within seconds of each other, as a rule
 
 
 class SamplingError(RunError):
@@ -123,11 +124,16 @@ def _work(
         recorder = ImageRecorder(folder, manifest, shard.rank)
         maker = BlockMaker(prepared, shard.device, folder, recorder, board, observers, stop, say)
         with WriteQueue() as queue:
+            polls = 0
             while blocks and not stop.requested:
                 taken = blocks.take()
                 if taken is not None:
                     maker.make(taken, queue)
+                    polls = 0
                 elif blocks:
+                    polls += 1
+                    if polls == _SILENT_POLLS:
+                        say(f"waiting for what others have in hand: {blocks.holders()}")
                     _pause(stop, queue)
         return recorder.recorded
 

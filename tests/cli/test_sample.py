@@ -15,6 +15,7 @@ from sampling_process import files_of, images_of, recorded, wait_until
 from typer.testing import CliRunner
 
 from dit_accel.cli import app
+from dit_accel.sampling.set_progress import SetProgress
 
 RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 
@@ -85,6 +86,35 @@ def test_ray_has_to_be_installed(config: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("dit_accel.cli.sample.find_spec", lambda name: None)
     result = sample(config, "--executor", "ray")
     assert result.exit_code == 2 and "pip install 'dit-accel[ray]'" in result.stderr
+
+
+def test_ray_deals_out_the_work_by_itself(config: Path) -> None:
+    result = sample(config, "--executor", "ray", "--shard", "0/2")
+    assert result.exit_code == 2 and "leave out --shard and --no-steal" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "how"),
+    [
+        (["--quiet"], {}, "dit-accel sample {}"),
+        (["--shard", "0/2", "--no-steal"], {}, "dit-accel sample {} --shard 0/2 --no-steal"),
+        ([], {"RANK": "1", "WORLD_SIZE": "2"}, "the same launcher, or alone, dit-accel sample {}"),
+    ],
+)
+def test_a_stopped_rank_says_how_to_resume(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: dict[str, str],
+    how: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    stopped = SetProgress(num_samples=5, complete=2, made=2, seconds=1.0, exit_code=143)
+    monkeypatch.setattr("dit_accel.sampling.worker.sample_set", lambda *_, **__: stopped)
+    result = sample(config, *arguments)
+    assert result.exit_code == 143
+    assert f"stopped; resume with: {how.format(config)}\n" in result.stderr
 
 
 def test_what_cannot_be_written_is_one_message_and_exit_1(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dit_accel.errors import DitAccelError
-from dit_accel.runs import ManifestWriter, RunFolderError, export_adm, read_adm
+from dit_accel.runs import ManifestWriter, RunFolderError, UnreadableImage, export_adm, read_adm
 
 
 def images_of(picture, count: int) -> np.ndarray:
@@ -49,6 +49,15 @@ def test_a_partial_set_is_refused_unless_allowed(new_run, fill, picture, tmp_pat
     np.testing.assert_array_equal(
         list(read_adm(tmp_path / "samples.npz")), [picture(0), picture(3)]
     )
+
+
+def test_an_image_that_is_not_the_recorded_one_is_not_exported(new_run, fill, tmp_path):
+    run = new_run(4)
+    records = fill(run)
+    (run.path / records[2].file).write_bytes((run.path / records[1].file).read_bytes())
+    with pytest.raises(UnreadableImage, match=r"image 2 .*another SHA-256"):
+        export_adm(run, tmp_path / "samples.npz")
+    assert sorted(os.listdir(tmp_path)) == ["run"]
 
 
 def test_images_of_several_sizes_are_refused_and_leave_no_file(new_run, fill, tmp_path):

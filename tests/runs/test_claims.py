@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
 import pytest
 
-from dit_accel.runs import ClaimBoard, RunFolder
+from dit_accel.runs import ClaimBoard, RunFolder, claims
 from dit_accel.runs.process import Process, this_machine, this_process
 
 FORK = multiprocessing.get_context("fork")
@@ -42,6 +44,40 @@ def test_a_block_is_held_by_one_board_at_a_time(new_run):
         assert not second.is_held_by_other(3)
         assert second.claim(3)
         assert first.is_held_by_other(3)
+
+
+def test_who_waits_for_a_block_leaves_the_lock_and_the_disk_alone(new_run, monkeypatch):
+    run = new_run()
+    with ClaimBoard(run, 0) as first, ClaimBoard(run, 1) as second:
+        assert first.claim(3)
+        with monkeypatch.context() as patch:
+            patch.setattr(claims, "briefly_locked", None)
+            patch.setattr(claims, "create_exclusively", None)
+            assert not second.claim(3)
+        first.release(3)
+        assert second.claim(3)
+
+
+def test_the_holder_of_a_block_has_a_name(new_run):
+    run = new_run()
+    with ClaimBoard(run, 4) as first, ClaimBoard(run, 1) as second:
+        assert first.claim(3)
+        assert second.holder(3) == f"rank 4 (process {os.getpid()} on {socket.gethostname()})"
+        assert first.holder(3) is None and second.holder(2) is None
+
+
+def test_a_claim_that_goes_while_it_is_read_is_none(new_run, monkeypatch):
+    run = new_run()
+    with ClaimBoard(run, 0) as first, ClaimBoard(run, 1) as second:
+        assert first.claim(3)
+
+        def stale(descriptor: int) -> os.stat_result:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(claims.os, "fstat", stale)
+            assert not second.is_held_by_other(3)
+        assert second.is_held_by_other(3)
 
 
 def test_closing_gives_everything_back_and_leaves_nothing(new_run):

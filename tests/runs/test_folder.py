@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dit_accel.runs import RunFolder, RunFolderError
+from dit_accel.runs import RunFolder, RunFolderError, folder
 
 IDENTITY = {"num_samples": 10, "model": "dit", "plan": {"cache": {"interval": 2}, "name": "fast"}}
 FORK = multiprocessing.get_context("fork")
@@ -47,6 +48,17 @@ def test_the_same_identity_goes_on_with_other_settings(tmp_path):
     assert again.settings == {"batch_size": 2}
     assert RunFolder.read(tmp_path).settings == {"batch_size": 8}
     assert RunFolder.read(tmp_path).identity == IDENTITY
+
+
+def test_other_ranks_do_not_wait_while_leftovers_are_looked_for(tmp_path, monkeypatch):
+    begin(tmp_path / "run")
+
+    def look(path: Path) -> int:
+        with FileLock(path / ".lock", timeout=0):  # raises if somebody holds it
+            return 2
+
+    monkeypatch.setattr(folder, "remove_abandoned", look)
+    assert begin(tmp_path / "run").notices == ["removed 2 unfinished files of killed processes"]
 
 
 def test_the_first_block_size_stays(tmp_path):

@@ -154,6 +154,13 @@ def test_images_outside_of_the_set_do_not_count(new_run, record):
     assert set(read_manifest(run)) == {3}
 
 
+def test_a_manifest_that_cannot_be_read_is_told(new_run):
+    run = new_run()
+    (run.manifest / "rank-000.jsonl").mkdir(parents=True)  # root may read any file
+    with pytest.raises(RunFolderError, match=r"cannot read .*rank-000\.jsonl: Is a directory"):
+        read_manifest(run)
+
+
 def test_of_two_records_of_an_image_the_newest_counts(new_run, record):
     run = new_run()
     with ManifestWriter(run, 1) as second, ManifestWriter(run, 0) as first:

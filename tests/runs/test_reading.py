@@ -97,6 +97,15 @@ def test_a_flipped_bit_in_a_numpy_shard_is_noticed(new_run, fill):
     assert unreadable(run, records) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("place", [4, 6, 8])  # version needed, flags, compression
+def test_a_flipped_bit_in_a_zip_header_is_noticed(new_run, fill, place):
+    run = new_run(8, "npz")
+    records = fill(run)
+    path = run.path / records[0].file
+    flip(path, path.read_bytes().index(b"PK\x01\x02") + 2 + place)
+    assert unreadable(run, records) == {0, 1, 2, 3}
+
+
 def test_a_flipped_bit_in_a_tar_shard_costs_its_image_alone(new_run, fill, picture):
     run = new_run(4, "webdataset")
     records = fill(run)

@@ -69,6 +69,12 @@ def test_deterministic_sets_are_made_of_whole_batches() -> None:
         load_sample_config(SHIPPED, [*changes, "shard_size=20"])
 
 
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_sample_config(SHIPPED, ["output=~/runs/a", "model=~/models/b"])
+    assert (config.output, config.model) == ("/home/me/runs/a", "/home/me/models/b")
+
+
 def test_every_key_is_explained() -> None:
     for model in (SampleConfig, DataConfig):
         assert all(field.description for field in model.model_fields.values())

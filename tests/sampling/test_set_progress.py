@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dit_accel.runs import ImageRecord, ManifestWriter, RunFolder
+from dit_accel.runs import (
+    ImageRecord,
+    Manifest,
+    ManifestTail,
+    ManifestWriter,
+    RunFolder,
+    RunFolderError,
+)
 from dit_accel.sampling import set_progress
 from dit_accel.sampling.set_progress import (
     Pace,
@@ -88,6 +95,28 @@ def test_the_bar_leaves_the_last_count_on_standard_error(
 def test_the_follower_ends_with_an_error_of_the_work(folder: RunFolder) -> None:
     with pytest.raises(ValueError, match="work"), show_lines(folder):
         raise ValueError("work")
+
+
+def test_the_follower_gets_over_a_look_that_failed(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(set_progress, "LINE_SECONDS", 0.02)
+    refresh, looks = ManifestTail.refresh, []
+
+    def sometimes(tail: ManifestTail) -> Manifest:
+        looks.append(tail)
+        if len(looks) == 2:
+            raise RunFolderError("cannot read it")
+        return refresh(tail)
+
+    monkeypatch.setattr(ManifestTail, "refresh", sometimes)
+    with ManifestWriter(folder, 0) as manifest, show_lines(folder):
+        manifest.append([record(0)])
+        until = time.monotonic() + 20
+        while len(looks) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(looks) >= 4, "the thread is dead"
+    assert capsys.readouterr().err.startswith("1/4 images")
 
 
 def test_the_description_tells_the_speed_of_each_rank_and_of_all(folder: RunFolder) -> None:

@@ -27,6 +27,18 @@ def test_a_signal_is_a_request(
     assert "stopping after the batch in hand" in capfd.readouterr().err
 
 
+def test_a_standard_error_that_nobody_reads_is_no_reason_to_fall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(descriptor: int, text: bytes) -> int:
+        raise BrokenPipeError
+
+    with stop_on_signals() as stop:
+        monkeypatch.setattr(stopping.os, "write", broken)
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+
+
 def test_handlers_are_put_back_after_an_error() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ValueError, match="body"), stop_on_signals():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
+import socket
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sampling_process import files_of, images_of, prepared_set, recorded
 
+from dit_accel.errors import DitAccelError
 from dit_accel.runs import ClaimBoard, ManifestWriter, RunFolder, RunFolderError, formats
-from dit_accel.sampling import block_making
+from dit_accel.sampling import block_making, worker
 from dit_accel.sampling.generate import BatchTiming, Sample
 from dit_accel.sampling.open_blocks import share_first
 from dit_accel.sampling.preparing import PreparedSampling
+from dit_accel.sampling.recording import ImageRecorder
 from dit_accel.sampling.shard import Shard
 from dit_accel.sampling.specs import SampleSpec
 from dit_accel.sampling.worker import SamplingError, open_run_folder, sample_set
@@ -206,6 +210,38 @@ def test_a_claim_of_a_live_process_is_waited_for_and_its_images_are_not_made_aga
     other.close()
 
 
+def test_who_is_waited_for_is_said(
+    prepared: PreparedSampling, output: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0.01)
+    other = ClaimBoard(open_run_folder(prepared), 1)
+    assert other.claim(3)
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text.startswith("waiting for"):
+            other.release(3)
+
+    assert sample_set(prepared, Shard(), say=say).is_complete
+    who = f"rank 1 (process {os.getpid()} on {socket.gethostname()})"
+    assert said[-1] == f"waiting for what others have in hand: block 3: {who}"
+    other.close()
+
+
+def test_of_two_processes_the_one_whose_file_came_last_is_recorded(
+    prepared: PreparedSampling, output: Path
+) -> None:
+    """A process that is suspended with a batch in hand writes it after the one that took over."""
+    folder, timing = open_run_folder(prepared), BatchTiming("0", 1, 0.5)
+    suspended, other = (
+        Sample(prepared.specs[0], np.full((8, 8, 3), grey, np.uint8), timing) for grey in (1, 2)
+    )
+    with ManifestWriter(folder, 0) as first, ManifestWriter(folder, 1) as second:
+        ImageRecorder(folder, second, 1).record(range(3), [other])
+        ImageRecorder(folder, first, 0).record(range(3), [suspended])
+    assert (images_of(output)[0] == 1).all()
+
+
 def test_a_second_process_on_the_same_rank_is_told(
     prepared: PreparedSampling, output: Path, said: list[str]
 ) -> None:
@@ -240,6 +276,30 @@ def test_a_signal_keeps_a_part_of_a_shard(
     painter.after_batch = lambda: None
     assert sample_set(prepared, Shard(), say=said.append).is_complete
     assert_painted(output)
+
+
+def test_a_signal_while_the_model_is_loaded_ends_before_the_first_batch(
+    prepared: PreparedSampling, painter: Painter, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        block_making, "ready_pipeline", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
+    progress = sample_set(prepared, Shard(), say=said.append)
+    assert (progress.exit_code, progress.made, painter.batches) == (143, 0, [])
+
+
+def test_an_error_of_the_sampler_keeps_a_part_of_a_shard(
+    tiny_pipeline: Path, output: Path, painter: Painter, said: list[str]
+) -> None:
+    def fail() -> None:
+        if len(painter.batches) == 3:
+            raise DitAccelError("out of memory")
+
+    prepared = prepared_set(tiny_pipeline, output, format="npz", batch_size=2, shard_size=6)
+    painter.after_batch = fail
+    with pytest.raises(SamplingError, match="out of memory"):
+        sample_set(prepared, Shard(), say=said.append)
+    assert_painted(output, range(4))
 
 
 def test_a_full_disk_ends_the_rank_and_loses_nothing(

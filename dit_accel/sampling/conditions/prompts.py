@@ -38,7 +38,7 @@ def read_prompts(path: Path) -> list[str]:
     """All prompts of a file, in its order.
 
     Raises:
-        DitAccelError: as ``prompt_sequence``, with the number of the line.
+        DitAccelError: as ``prompt_conditions``, with the number of the line.
     """
     if path.suffix not in _READERS:
         expected = f"a file ending in {', '.join(_READERS)}, or a list of prompts"
