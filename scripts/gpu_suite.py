@@ -77,7 +77,8 @@ def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, comp
 def _evaluation(output: Path, *, tiny: bool) -> Part:
     """The evaluation of dit-photos on a set forty times as large; it resumes by itself."""
     config = "configs/eval/quickstart.yaml" if tiny else "configs/eval/dit_photos.yaml"
-    size = ["num_samples=2", "latency_images=1"] if tiny else ["num_samples=10000", "batch_size=128"]
+    number, batch = (2, 2) if tiny else (10000, 128)
+    size = [f"num_samples={number}", f"batch_size={batch}", f"latency_images={min(32, number)}"]
     changes = [*size, f"output={output / 'evaluation'}"]
     command = [
         *(sys.executable, "-m", "dit_accel.cli", "evaluate", config, "--quiet"),

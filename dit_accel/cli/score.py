@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from dit_accel.scoring.metric_spec import IntervalMethod
     from dit_accel.scoring.records import ScoreRecord
 
 
@@ -44,6 +45,9 @@ def score(
     force: Annotated[
         bool, typer.Option("--force", help="Compute what would mislead, and mark it.")
     ] = False,
+    interval: Annotated[
+        str, typer.Option(help="Of Fréchet distances: influence (quick), or subsets.")
+    ] = "influence",
     table: Annotated[
         bool, typer.Option("--table", help="Print the newest scores of all targets as Markdown.")
     ] = False,
@@ -74,6 +78,7 @@ def score(
             prompts=prompts,
             force=force,
             allow_partial=allow_partial,
+            interval=cast("IntervalMethod", interval),
             device=str(default_device()),
         )
         found = score_all(targets, request, notify=_notify)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,17 @@ DOCUMENT, RESULTS = "evaluation.json", "report.json"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation whose every run can be made; nothing is loaded yet."""
+    """An evaluation whose every run can be made; nothing is loaded yet.
+
+    Attributes:
+        config: what it compares.
+        runs: every set, by name.
+        command: makes all of it again; kept with the results.
+    """
 
     config: EvaluationConfig
     runs: dict[str, PreparedSampling]
+    command: str = ""
 
     @property
     def folder(self) -> Path:
@@ -57,8 +65,15 @@ class Evaluation:
         )
 
 
-def prepare_evaluation(config: EvaluationConfig, samples: Mapping[str, SampleConfig]) -> Evaluation:
+def prepare_evaluation(
+    config: EvaluationConfig, samples: Mapping[str, SampleConfig], *, command: str = ""
+) -> Evaluation:
     """Check every run, the metrics and the reference.
+
+    Args:
+        config: what to compare.
+        samples: config of every run, as `load_evaluation` gives them.
+        command: see `Evaluation`.
 
     Raises:
         DitAccelError: whatever would fail later, naming the run, with nothing loaded.
@@ -70,13 +85,13 @@ def prepare_evaluation(config: EvaluationConfig, samples: Mapping[str, SampleCon
             runs[name] = prepare_sampling(sample)
         except DitAccelError as error:
             raise DitAccelError(f"runs.{name}: {error}") from None
-    return Evaluation(config, runs)
+    return Evaluation(config, runs, command)
 
 
 def _unpaired(config: EvaluationConfig) -> tuple[str, ...]:
     """Metrics that can be checked before the baseline has been made."""
     found = find_metrics(config.metrics)
-    return tuple(metric.name for metric in found if metric.against != "baseline") or ("fd_ref",)
+    return tuple(metric.name for metric in found if "baseline" not in metric.against) or ("fd_ref",)
 
 
 def sample_runs(
@@ -131,6 +146,8 @@ def _score_task(evaluation: Evaluation, path: Path) -> dict[str, Any]:
         "reference": open_source(evaluation.config.reference).fingerprint,
         "images": run_images(open_source(path)).fingerprint,
         "baseline": run_images(open_source(baseline)).fingerprint,
+        # Another release may ship other weights of `ref`, or count differently.
+        "dit-accel": version("dit-accel"),
     }
 
 
@@ -152,7 +169,9 @@ def time_runs(
     speeds = measure_speed(
         evaluation.runs, rounds=config.rounds, images=images, device=device, advance=advance
     )
-    _write(evaluation, {**document, **speed_document(speeds, images, device), "timed": task})
+    found = speed_document(speeds, images, device)
+    found["provenance"] |= {"command": evaluation.command}
+    _write(evaluation, {**document, **found, "timed": task})
 
 
 def save_results(evaluation: Evaluation, folder: Path) -> Path:
@@ -182,7 +201,9 @@ def _read(evaluation: Evaluation) -> dict[str, Any]:
         name: {"path": name, "kind": "dense" if name in config.dense else "plan", "label": name}
         for name in evaluation.runs
     }
-    return {**known, "title": config.title, "runs": runs, "baseline": config.baseline}
+    made = {**known.get("provenance", {}), "command": evaluation.command}
+    present = {"title": config.title, "runs": runs, "baseline": config.baseline}
+    return {**known, **present, "provenance": made}
 
 
 def _write(evaluation: Evaluation, document: Mapping[str, Any]) -> None:

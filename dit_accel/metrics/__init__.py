@@ -18,6 +18,7 @@ from dit_accel.metrics.uncertainty import (
     frechet_difference_interval,
     frechet_influence,
     frechet_interval,
+    frechet_subset_interval,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "frechet_extrapolated",
     "frechet_influence",
     "frechet_interval",
+    "frechet_subset_interval",
     "inception_score",
     "kernel_distance",
     "prdc",

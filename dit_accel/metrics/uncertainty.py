@@ -13,12 +13,19 @@ in 94 to 100 %. They are up to 1.5 times too wide where the distributions are eq
 order vanishes there, and up to 8 % too narrow where they are far apart. The bootstrap's standard
 error was 3.3 times the true one for equal distributions (D = 64, N = 256).
 
+Large subsets without replacement (the delete-d jackknife, `frechet_subset_interval`) lack that
+fault and agree with the influences, at a hundred times the cost: on Gaussian features (50 to 100
+sets a case, D = 32, N = 64 to 1024, 50 subsets of nine tenths) their intervals of 95 % covered in
+94 to 100 % of the cases, and their standard errors were 0.99 to 1.50 times the true ones; those of
+the influences 0.99 to 1.44 times. With subsets of half it was 1.0 to 1.76 times.
+
 What an interval covers is E[distance] *at this N*; the bias of a finite N is no noise, stays in
 both ends, and is what `frechet_extrapolated` is for. The reference counts as given.
 """
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Any
 
@@ -30,6 +37,7 @@ from dit_accel.metrics.estimate import Interval
 from dit_accel.metrics.feature_statistics import FeatureStatistics
 from dit_accel.metrics.frechet import as_moments, covariance_root, frechet_distance
 
+_KEPT = 0.9  # share of the rows in a subset
 _BLOCK = 4096  # rows that are in float64 at a time
 
 
@@ -48,7 +56,51 @@ def frechet_interval(features: Any, mean: Any, cov: Any, *, level: float = 0.95)
     rows = as_features(features, "features", least=3)
     statistics = FeatureStatistics(rows.shape[1]).update(rows)
     distance = frechet_distance(statistics.mean, statistics.cov, mean, cov)
-    return _around(distance, frechet_influence(rows, mean, cov), level)
+    return _around(distance, _standard_error(frechet_influence(rows, mean, cov)), level)
+
+
+def frechet_subset_interval(
+    features: Any,
+    mean: Any,
+    cov: Any,
+    *,
+    num_subsets: int = 100,
+    level: float = 0.95,
+    seed: int = 2020,
+) -> Interval:
+    """Confidence interval of ``frechet_distance`` of a set to a reference, from its subsets.
+
+    The delete-d jackknife (Shao & Wu, "A General Theory for Jackknife Variance Estimation"
+    (1989)): of n rows, random subsets of m = 0.9 n without replacement. Their distances vary by
+    (n − m)/m of the variance that distances of sets of n have, to first order.
+
+    Args:
+        features: of the images `[N, D]`.
+        mean: of the reference `[D]`.
+        cov: of the reference `[D, D]`.
+        num_subsets: distances that are computed; 100 leave the width uncertain by 7 %.
+        level: wanted coverage.
+        seed: of the subsets.
+
+    Raises:
+        MetricError: for fewer than four rows, or as `frechet_distance` and `as_features` do.
+    """
+    if num_subsets < 2:
+        remedy = "100 is usual"
+        raise MetricError(f"num_subsets: {mismatch(num_subsets, 'at least 2', remedy)}")
+    rows = as_features(features, "features", least=4)
+    n, dim = rows.shape
+    size = min(round(_KEPT * n), n - 1)
+    draw = np.random.default_rng(seed)
+    distances = []
+    for _ in range(num_subsets):
+        chosen = draw.choice(n, size, replace=False)
+        part = FeatureStatistics(dim).update(rows[chosen])
+        distances.append(frechet_distance(part.mean, part.cov, mean, cov))
+    whole = FeatureStatistics(dim).update(rows)
+    distance = frechet_distance(whole.mean, whole.cov, mean, cov)
+    error = float(np.std(distances, ddof=1)) * math.sqrt(size / (n - size))
+    return _around(distance, error, level)
 
 
 def frechet_difference_interval(
@@ -79,7 +131,7 @@ def frechet_difference_interval(
         statistics = FeatureStatistics(rows.shape[1]).update(rows)
         distances.append(frechet_distance(statistics.mean, statistics.cov, mean, cov))
     influence = frechet_influence(first, mean, cov) - frechet_influence(second, mean, cov)
-    return _around(distances[0] - distances[1], influence, level)
+    return _around(distances[0] - distances[1], _standard_error(influence), level)
 
 
 def frechet_influence(features: Any, mean: Any, cov: Any) -> Float64:
@@ -118,10 +170,13 @@ def _transport_factor(sigma: Float64, target: Float64) -> Float64:
     return factor
 
 
-def _around(value: float, influence: Float64, level: float) -> Interval:
+def _standard_error(influence: Float64) -> float:
+    return float(influence.std(ddof=1)) / math.sqrt(len(influence))
+
+
+def _around(value: float, error: float, level: float) -> Interval:
     if not 0 < level < 1:
         remedy = "0.95 is usual"
         raise MetricError(f"level: {mismatch(level, 'a share between 0 and 1', remedy)}")
-    error = float(influence.std(ddof=1)) / len(influence) ** 0.5
     half = NormalDist().inv_cdf((1 + level) / 2) * error
     return Interval(value - half, value + half, level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dit_accel.measure.benchmark import Benchmark, Measurement
-from dit_accel.measure.pareto import Point, pareto_front, psnr_at
+from dit_accel.measure.pareto import Point, pareto_front, quality_at
 
 
 def bench_report(benchmark: Benchmark) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def _point(row: Measurement) -> Point | None:
 
 
 def _verdict(name: str, point: Point, front: list[Point]) -> dict[str, Any]:
-    dense = psnr_at(front, point.seconds)
+    dense = quality_at(front, point.seconds)
     return {
         "name": name,
         "median_s": point.seconds,
-        "psnr_db": point.psnr_db,
+        "psnr_db": point.quality,
         "dense_psnr_db_at_equal_time": dense,
-        "difference_db": None if dense is None else point.psnr_db - dense,
-        "beats_fewer_steps": None if dense is None else point.psnr_db > dense,
+        "difference_db": None if dense is None else point.quality - dense,
+        "beats_fewer_steps": None if dense is None else point.quality > dense,
     }

@@ -46,7 +46,7 @@ def check_supply(source: Source, metric: Metric) -> None:
     Raises:
         DitAccelError: naming the metric and what is missing.
     """
-    if not isinstance(metric, FeatureMetric) or metric.against == "prompts":
+    if not isinstance(metric, FeatureMetric) or "prompts" in metric.against:
         return
     if not source.supplies(metric.output, rows=metric.rows):
         what = f"{metric.output} of single images" if metric.rows else f"{metric.output} statistics"

@@ -64,6 +64,8 @@ def rows_of_run(images: RunImages, extractor: Extractor) -> dict[str, Rows]:
         [found] = extract_rows(images.images_of(new), [extractor])
         pools.append(([record.sha256 for record in new], found))
     rows = _in_order(wanted, pools)
+    if not images.is_whole:
+        return rows  # of a pair that shares these alone: what is kept is of all images
     # A run that belongs to somebody else can be scored; only the second time is as slow as the
     # first.
     with suppress(RunFolderError):

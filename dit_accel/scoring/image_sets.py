@@ -59,6 +59,9 @@ class RunImages:
         folder: the run.
         indices: which of its images; all by default.
 
+    Attributes:
+        is_whole: whether these are all images that the manifest has.
+
     Raises:
         DitAccelError: there is none yet.
     """
@@ -74,6 +77,7 @@ class RunImages:
             )
         self.name = str(folder.path)
         self.expected = folder.num_samples
+        self.is_whole = len(chosen) == len(manifest)
 
     def __len__(self) -> int:
         return len(self.records)

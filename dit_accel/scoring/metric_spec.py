@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from torch import Tensor
 
 from dit_accel.metrics.estimate import Interval
-from dit_accel.scoring.features import Features
 from dit_accel.scoring.records import Direction
 
-Against = Literal["reference", "baseline", "prompts", "nothing"]
+IntervalMethod = Literal["influence", "subsets"]
+Against = Literal["reference", "baseline", "prompts"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Value:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-Compute: TypeAlias = Callable[["FeatureMetric", Features, Features | None], list[Value]]
+Compute: TypeAlias = Callable[..., list[Value]]
+"""``(metric, features, *others) -> values``, with one of ``others`` for each side of `against`."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,23 @@ class FeatureMetric:
         name: as it is asked for.
         title: as it is called in a label.
         extractor: name of the extractor; None for the one that the caller chooses.
-        against: whose features the second argument of `compute` holds.
+        against: what it compares with: whose features the further arguments of `compute` hold.
         better: direction.
-        compute: ``(metric, features, others) -> values``; ``others`` is None for "nothing".
+        compute: see `Compute`.
         output: of the extractor.
         rows: whether it needs the rows of single pictures; statistics alone do otherwise.
+        interval: how a Fréchet distance gets its interval where rows are known.
     """
 
     name: str
     title: str
     extractor: str | None
-    against: Against
+    against: tuple[Against, ...]
     better: Direction
     compute: Compute
     output: str = "features"
     rows: bool = False
+    interval: IntervalMethod = "influence"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ class PictureMetric:
     title: str
     better: Direction
     load: Callable[[Path | None, str], Compare]
-    against: ClassVar[Against] = "baseline"
+    against: ClassVar[tuple[Against, ...]] = ("baseline",)
 
 
 Metric: TypeAlias = FeatureMetric | PictureMetric

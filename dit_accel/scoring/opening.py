@@ -75,7 +75,7 @@ def _shipped_reference() -> KnownSource:
             f"{SHIPPED_REFERENCE}: {path} is missing; make it with 'dit-accel reference {PHOTOS} "
             f"--output {path}'"
         )
-    return open_reference(path)
+    return open_reference(path, name=SHIPPED_REFERENCE)
 
 
 def _run_or_npz(path: Path) -> ImageSet:

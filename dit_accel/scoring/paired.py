@@ -16,11 +16,12 @@ from dit_accel.extractors.lpips import load_lpips
 from dit_accel.measure.fidelity import image_psnr, image_ssim
 from dit_accel.metrics.estimate import Interval
 from dit_accel.metrics.frechet import frechet_distance
-from dit_accel.metrics.uncertainty import frechet_influence
+from dit_accel.metrics.uncertainty import frechet_difference_interval, frechet_influence
 from dit_accel.scoring.features import Features, Rows
 from dit_accel.scoring.metric_spec import Compare, FeatureMetric, Value
 
 LEVEL = 0.95
+_FEWEST_FOR_INTERVAL = 3
 
 
 def mean_value(
@@ -54,40 +55,57 @@ def _around(value: float, influences: NDArray[np.float64]) -> Interval:
     return Interval(value - half, value + half, LEVEL)
 
 
-def frechet(metric: FeatureMetric, features: Features, others: Features | None) -> list[Value]:
+def frechet(metric: FeatureMetric, features: Features, baseline: Features) -> list[Value]:
     """Fréchet distance of two runs of the same seeds.
 
     Neither side is given, and what a seed does to one it does to the other: the influence of a
     seed is the sum of its pictures' influences, which nearly cancel where the runs are alike.
     """
-    assert others is not None
-    a, b = features.statistics(metric.output), others.statistics(metric.output)
+    a, b = features.statistics(metric.output), baseline.statistics(metric.output)
     distance = frechet_distance(a.mean, a.cov, b.mean, b.cov)
-    if a.n is None or a.n < 3:
+    if a.n is None or a.n < _FEWEST_FOR_INTERVAL:
         return [Value(metric.name, metric.title, distance)]
     influence = frechet_influence(features.rows(metric.output), b.mean, b.cov)
-    influence += frechet_influence(others.rows(metric.output), a.mean, a.cov)
+    influence += frechet_influence(baseline.rows(metric.output), a.mean, a.cov)
     return [Value(metric.name, metric.title, distance, interval=_around(distance, influence))]
 
 
-def cosine(metric: FeatureMetric, features: Features, others: Features | None) -> list[Value]:
+def difference(
+    metric: FeatureMetric, features: Features, baseline: Features, reference: Features
+) -> list[Value]:
+    """Fréchet distance to the reference less the baseline's, below 0 where the run is nearer.
+
+    What the seeds have in common cancels from the interval, and the bias of N from the value: of
+    two runs whose own intervals overlap, this may still say which is nearer.
+    """
+    real = reference.statistics(metric.output)
+    mine, theirs = (side.statistics(metric.output) for side in (features, baseline))
+    distance, other = (frechet_distance(s.mean, s.cov, real.mean, real.cov) for s in (mine, theirs))
+    title = metric.title.format(Path(baseline.name).name)
+    rows, others = features.rows(metric.output), baseline.rows(metric.output)
+    interval = None
+    if len(rows) >= _FEWEST_FOR_INTERVAL:
+        interval = frechet_difference_interval(rows, others, real.mean, real.cov)
+    return [Value(metric.name, title, distance - other, interval=interval)]
+
+
+def cosine(metric: FeatureMetric, features: Features, baseline: Features) -> list[Value]:
     """Cosine of the features of the two pictures of a seed."""
-    assert others is not None
-    values = _cosines(features.rows(metric.output), others.rows(metric.output))
+    values = _cosines(features.rows(metric.output), baseline.rows(metric.output))
     return [mean_value(metric.name, metric.title, values)]
 
 
-def clip_score(metric: FeatureMetric, features: Features, others: Features | None) -> list[Value]:
+def clip_score(metric: FeatureMetric, features: Features, prompts: Features) -> list[Value]:
     """CLIPScore (Hessel et al. 2021) on torchmetrics' scale: 100 max(cos, 0) with the prompt."""
-    assert others is not None
-    values = _cosines(features.rows(metric.output), others.rows("features"))
+    values = _cosines(features.rows(metric.output), prompts.rows("features"))
     return [mean_value(metric.name, metric.title, 100 * values.clip(min=0), {"scale": 100})]
 
 
 def _cosines(a: Rows, b: Rows) -> NDArray[np.float64]:
     x, y = a.astype(np.float64), b.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    cosines: NDArray[np.float64] = (x * y).sum(axis=1) / lengths
+    with np.errstate(invalid="ignore"):  # of features that are all zero: the scorer refuses NaN
+        cosines: NDArray[np.float64] = (x * y).sum(axis=1) / lengths
     return cosines
 
 

@@ -53,6 +53,12 @@ class ScoreRecord:
             None if self.baseline is None else self.baseline["fingerprint"],
         )
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether these are the baseline's own pictures, beside which paired scores are trivial."""
+        theirs = None if self.baseline is None else self.baseline.get("images")
+        return theirs is not None and theirs == self.images["fingerprint"]
+
     def to_json(self) -> str:
         """One line of strict JSON, without its line break."""
         fields = {key: _finite(value) for key, value in asdict(self).items()}

@@ -77,8 +77,12 @@ def check_reference_path(path: Path) -> None:
         raise DitAccelError(f"output: {mismatch(str(path), 'a name ending in .npz', 'rename it')}")
 
 
-def open_reference(path: Path) -> KnownSource:
+def open_reference(path: Path, name: str | None = None) -> KnownSource:
     """Read what `make_reference` wrote.
+
+    Args:
+        path: the file.
+        name: how it is called; the path by default.
 
     Raises:
         DitAccelError: it is no such file.
@@ -94,8 +98,9 @@ def open_reference(path: Path) -> KnownSource:
             if f"mu{suffix}" in file
         }
         rows = {"features": file["features"]} if "features" in file else {}
+    made_with = header["extractor"]
     return KnownSource(
-        path, rows=rows, statistics=statistics, count=n, made_with=header["extractor"]
+        path, rows=rows, statistics=statistics, count=n, made_with=made_with, name=name
     )
 
 

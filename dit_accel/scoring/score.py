@@ -86,7 +86,7 @@ def score_samples(
     """
     names = tuple(metrics)
     for metric in find_metrics(names):
-        if metric.against in ("baseline", "prompts"):
+        if not {"baseline", "prompts"}.isdisjoint(metric.against):
             raise DitAccelError(
                 f"metrics: {metric.name} needs the records of a run folder; sample to one and "
                 "score that, or leave it out"

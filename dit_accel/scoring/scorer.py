@@ -16,7 +16,14 @@ from dit_accel.measure.provenance import provenance
 from dit_accel.scoring import checks
 from dit_accel.scoring.features import Features
 from dit_accel.scoring.labels import label
-from dit_accel.scoring.metric_spec import Against, FeatureMetric, Metric, PictureMetric, Value
+from dit_accel.scoring.metric_spec import (
+    Against,
+    FeatureMetric,
+    IntervalMethod,
+    Metric,
+    PictureMetric,
+    Value,
+)
 from dit_accel.scoring.metric_specs import fewest_images, find_metrics
 from dit_accel.scoring.opening import open_source
 from dit_accel.scoring.pairing import Pair, compare_pictures, pair, run_images
@@ -44,6 +51,8 @@ class ScoreRequest:
         prompts: file of prompts for ``clip_score``, where the manifest has none.
         force: compute what would be refused, and mark it.
         allow_partial: score a set that is not complete, and label it.
+        interval: how Fréchet distances get theirs: by the influence of each image, or from
+            random subsets (100 distances more, which takes minutes with 2048 features).
         device: where networks run.
     """
 
@@ -55,6 +64,7 @@ class ScoreRequest:
     prompts: Path | None = None
     force: bool = False
     allow_partial: bool = False
+    interval: IntervalMethod = "influence"
     device: str = "cpu"
 
 
@@ -78,7 +88,7 @@ class Scorer:
         extractors: Mapping[str, Extractor] | None = None,
     ) -> None:
         self.request, self._notify = request, notify
-        self.metrics = find_metrics(request.metrics, request.extractor)
+        self.metrics = find_metrics(request.metrics, request.extractor, request.interval)
         self.reference = self._open("reference", request.reference)
         self.baseline = self._open("baseline", request.baseline)
         self._extractors = dict(extractors or {})
@@ -120,7 +130,7 @@ class Scorer:
 
     def _open(self, role: Against, data: str | Path | None) -> Source | None:
         """Open the reference or the baseline, if a metric needs it, and check what it can give."""
-        metrics = [metric for metric in self.metrics if metric.against == role]
+        metrics = [metric for metric in self.metrics if role in metric.against]
         if not metrics:
             return None
         if data is None:
@@ -136,7 +146,7 @@ class Scorer:
         checks.count_of(source)
         for metric in self.metrics:
             checks.check_supply(source, metric)
-            if metric.against == "prompts":
+            if "prompts" in metric.against:
                 prompts_of(source, self.request.prompts)
 
     def _problems(self, sources: Sequence[Source]) -> Iterator[str]:
@@ -181,20 +191,21 @@ class Scorer:
         assert metric.extractor is not None  # settled by find_metrics
         extractor = self._extractor(metric.extractor)
         network = extractor_record(extractor)
-        mine, theirs = source, self.reference if metric.against == "reference" else None
-        if metric.against == "baseline" and paired is not None:
-            mine, theirs = paired.run, paired.baseline
-        sides = [side for side in (mine, theirs) if side is not None]
+        mine: Source = source
+        known: dict[str, Source] = {} if self.reference is None else {"reference": self.reference}
+        if "baseline" in metric.against and paired is not None:
+            mine, known["baseline"] = paired.run, paired.baseline
+        sides = [mine, *(known[role] for role in metric.against if role in known)]
         problems = [p for side in sides for p in checks.extractor_problems(side, network)]
         self._settle(problems)
         for side in sides:
             for note in checks.trust_notes(side, extractor.name):
                 self._notify(note)
-        others = None if theirs is None else theirs.features(extractor)
-        if metric.against == "prompts":
-            others = self._prompts(source, extractor)
         count = checks.count_of(mine)
-        for value in metric.compute(metric, mine.features(extractor), others):
+        others = [side.features(extractor) for side in sides[1:]]
+        if "prompts" in metric.against:
+            others.append(self._prompts(source, extractor))
+        for value in metric.compute(metric, mine.features(extractor), *others):
             yield _Scored(value, count, network, bool(problems))
 
     def _prompts(self, source: Source, extractor: Extractor) -> Features:
@@ -204,6 +215,11 @@ class Scorer:
         self, metric: Metric, scored: _Scored, source: Source, made: dict[str, Any], forced: bool
     ) -> ScoreRecord:
         value, n = scored.value, scored.count
+        if math.isnan(value.value):
+            raise DitAccelError(
+                f"{source.name}: {value.metric} is not a number, expected a finite score; look for "
+                "pictures without any content, and at the network's precision"
+            )
         expected = source.expected or n
         fewest = fewest_images(metric)
         interval = value.interval
@@ -228,7 +244,7 @@ class Scorer:
         )
 
     def _reference_record(self, metric: Metric) -> dict[str, Any] | None:
-        if metric.against != "reference" or self.reference is None:
+        if "reference" not in metric.against or self.reference is None:
             return None
         reference = self.reference
         return {
@@ -238,7 +254,7 @@ class Scorer:
         }
 
     def _baseline_record(self, metric: Metric) -> dict[str, Any] | None:
-        if metric.against != "baseline" or self.baseline is None:
+        if "baseline" not in metric.against or self.baseline is None:
             return None
         run = run_images(self.baseline)
         return {

@@ -1,4 +1,4 @@
-"""Scores of several sets side by side, as Markdown; and when two of them are a tie."""
+"""Scores of several sets side by side, as Markdown."""
 
 from __future__ import annotations
 
@@ -6,34 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dit_accel.scoring.records import ScoreRecord, Subject, newest
+from dit_accel.scoring.ties import half_width, is_rival, is_tie
 
 _ARROWS = {"lower": "↓", "higher": "↑"}
-_DEVIATIONS = 1.96
 _NOTHING = 1e-7  # an interval so narrow is rounding
 _LEGEND = (
     "± is half of the 95 % interval (KID and IS: 1.96 standard deviations over their subsets); "
-    "bold is the best, and what is no worse within the intervals."
+    "bold is the best, and what is no worse within the intervals, of whole sets of equal N."
 )
-
-
-def is_tie(a: ScoreRecord, b: ScoreRecord) -> bool:
-    """Whether two scores of one metric differ by no more than their intervals can tell apart.
-
-    Half widths add as independent errors do. Runs of the same seeds share most of their noise, so
-    this errs on the side of calling a tie; `metrics.uncertainty.frechet_difference_interval` is
-    the sharper test of two such runs.
-    """
-    if a.value is None or b.value is None:
-        return a.value == b.value
-    width = math.hypot(half_width(a) or 0.0, half_width(b) or 0.0)
-    return abs(a.value - b.value) <= width
-
-
-def half_width(record: ScoreRecord) -> float | None:
-    """Half the interval of a score; from its spread (of KID's subsets, say) where it has none."""
-    if record.interval is not None:
-        return (record.interval[1] - record.interval[0]) / 2
-    return None if record.std is None else _DEVIATIONS * record.std
 
 
 def score_table(scores: Mapping[str, Sequence[ScoreRecord]]) -> str:
@@ -71,7 +51,7 @@ def _titles(records: Sequence[ScoreRecord]) -> list[str]:
 
 def _best(column: Subject, rows: Mapping[str, Sequence[ScoreRecord]]) -> ScoreRecord | None:
     """The best of a column, if at least two sets can be compared in it."""
-    found = [r for records in rows.values() for r in records if r.subject == column]
+    found = [r for records in rows.values() for r in records if r.subject == column and is_rival(r)]
     if len(found) < 2 or len({record.n for record in found}) > 1:
         return None
     sign = 1 if found[0].better == "higher" else -1
@@ -82,7 +62,8 @@ def _cell(record: ScoreRecord | None, best: ScoreRecord | None) -> str:
     if record is None:
         return "–"
     text = value_text(record) + (" forced" if record.forced else "")
-    return f"**{text}**" if best is not None and is_tie(record, best) else text
+    is_best = best is not None and is_rival(record) and is_tie(record, best)
+    return f"**{text}**" if is_best else text
 
 
 def value_text(record: ScoreRecord) -> str:

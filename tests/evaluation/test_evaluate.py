@@ -25,6 +25,8 @@ def test_leaves_everything_that_a_report_shows(finished: Path) -> None:
     document = json.loads((finished / "evaluation.json").read_text())
     assert document["runs"]["dense"]["kind"] == "dense"
     assert document["runs"]["cached"]["kind"] == "plan"
+    assert document["provenance"]["command"].startswith("dit-accel evaluate ")
+    assert document["provenance"]["command"].endswith("evaluation.yaml")
     for name in ("dense", "cached"):
         assert len(list((finished / name / "images").rglob("*.png"))) == 6
         metrics = [record.metric for record in read_records(finished / name / "scores.jsonl")]

@@ -9,6 +9,7 @@ from dit_accel.metrics import (
     frechet_distance,
     frechet_influence,
     frechet_interval,
+    frechet_subset_interval,
 )
 
 
@@ -71,11 +72,24 @@ def test_fewer_images_than_features_still_have_an_interval():
     assert 0 < interval.low < interval.high < np.inf
 
 
+def test_subsets_agree_with_the_influence_of_the_images():
+    rows = np.random.default_rng(0).normal(size=(400, 8)) + 0.5
+    mean, cov = reference()
+    ours = frechet_subset_interval(rows, mean, cov, num_subsets=200, level=0.9)
+    other = frechet_interval(rows, mean, cov, level=0.9)
+    assert ours.level == 0.9
+    assert (ours.low + ours.high) == pytest.approx(other.low + other.high)
+    assert ours.high - ours.low == pytest.approx(other.high - other.low, rel=0.2)
+    assert ours == frechet_subset_interval(rows, mean, cov, num_subsets=200, level=0.9)
+
+
 @pytest.mark.parametrize(
     ("action", "words"),
     [
         (lambda x, m, c: frechet_interval(x[:2], m, c), "at least 3 rows"),
         (lambda x, m, c: frechet_interval(x, m, c, level=95), "level: got 95"),
+        (lambda x, m, c: frechet_subset_interval(x[:3], m, c), "at least 4 rows"),
+        (lambda x, m, c: frechet_subset_interval(x, m, c, num_subsets=1), "num_subsets: got 1"),
         (lambda x, m, c: frechet_interval(x[:, :5], m, c), "expected 5 as"),
         (lambda x, m, c: frechet_influence(x[:, :5], m, c), "mean: got 8, expected 5"),
         (lambda x, m, c: frechet_difference_interval(x, x[:9], m, c), "expected 10 rows as a"),
@@ -94,14 +108,15 @@ def test_95_percent_intervals_cover(shift, scale):
     spread = np.logspace(0, -1.5, dim)
     mean, cov = np.zeros(dim), np.diag(spread**2)
     g = np.random.default_rng(0)
-    single, paired = [], []
+    single, paired, subsets = [], [], []
     for _ in range(trials):
         noise, other = g.normal(size=(2, n, dim))
         a = (noise * scale + shift / dim**0.5) * spread
         b = (0.9 * noise + 0.19**0.5 * other) * spread
         single.append(frechet_interval(a, mean, cov))
+        subsets.append(frechet_subset_interval(a, mean, cov, num_subsets=40))
         paired.append(frechet_difference_interval(a, b, mean, cov))
-    for intervals in (single, paired):
+    for intervals in (single, paired, subsets):
         expected = np.mean([(i.low + i.high) / 2 for i in intervals])  # E[distance] at this N
         coverage = np.mean([expected in i for i in intervals])
         assert coverage >= 0.87, coverage  # 0.95 less three standard errors

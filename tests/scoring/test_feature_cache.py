@@ -109,3 +109,13 @@ def test_a_folder_that_cannot_be_written_is_scored(
     folder.features.write_text("in the way")  # a file where the folder should be
     rows, seen = rows_now(folder.path, TinyExtractor())
     assert (len(rows), seen) == (COUNT, COUNT)
+
+
+def test_a_part_of_a_run_leaves_what_is_kept_of_the_whole(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", pictures(COUNT))
+    extractor = TinyExtractor()
+    rows, _ = rows_now(folder.path, extractor)
+    part = RunImages(folder).only(range(5))
+    np.testing.assert_array_equal(rows_of_run(part, extractor)["features"], rows[:5])
+    assert rows_now(folder.path, extractor)[1] == 0
+    assert FeatureStatistics.load(folder.statistics / "ref.npz").n == COUNT

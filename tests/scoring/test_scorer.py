@@ -11,10 +11,18 @@ import pytest
 from scored_runs import TinyExtractor, pictures, write_run
 
 from dit_accel.errors import DitAccelError
-from dit_accel.metrics import frechet_distance, inception_score, kernel_distance, prdc
+from dit_accel.metrics import (
+    frechet_difference_interval,
+    frechet_distance,
+    frechet_subset_interval,
+    inception_score,
+    kernel_distance,
+    prdc,
+)
 from dit_accel.scoring import scorer
+from dit_accel.scoring.distribution import subset_size
 from dit_accel.scoring.features import extract_rows
-from dit_accel.scoring.opening import open_image_set
+from dit_accel.scoring.opening import open_image_set, open_source
 from dit_accel.scoring.reference import make_reference
 from dit_accel.scoring.score import score, score_all
 from dit_accel.scoring.scorer import ScoreRequest
@@ -124,6 +132,9 @@ def test_three_metrics_look_once(place: Path, tmp_path: Path) -> None:
     [
         (["fd_reff"], {}, "did you mean 'fd_ref'"),
         ([], {}, "metrics: none given"),
+        (["fd_ref"], {"interval": "subset"}, "did you mean 'subsets'"),
+        (["fd_ref_delta"], {"reference": "ref.npz"}, "baseline: missing, which fd_ref_delta"),
+        (["fd_ref_delta"], {"baseline": "run"}, "reference: missing, which fd_ref_delta"),
         (["fd_ref"], {}, "reference: missing, which fd_ref needs"),
         (["psnr"], {}, "baseline: missing, which psnr needs"),
         (["fd_ref"], {"reference": "nowhere.npz"}, "there is nothing"),
@@ -135,7 +146,10 @@ def test_three_metrics_look_once(place: Path, tmp_path: Path) -> None:
 def test_refused_before_a_network_is_loaded(
     place: Path, metrics: list[str], options: dict[str, str], message: str
 ) -> None:
-    paths = {key: value if key == "extractor" else place / value for key, value in options.items()}
+    paths = {
+        key: value if key in ("extractor", "interval") else place / value
+        for key, value in options.items()
+    }
     with pytest.raises(DitAccelError, match=message):
         score(place / "run", metrics, **paths)
 
@@ -264,3 +278,63 @@ def test_clip_score_takes_the_prompts_of_the_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "samples.npz", arr_0=pictures(COUNT))
     [again] = score(tmp_path / "samples.npz", ["clip_score"], prompts=file, extractors=extractors)
     assert again.value == pytest.approx(record.value)
+
+
+def test_the_difference_to_the_baseline_has_the_interval_of_shared_seeds(
+    place: Path, tmp_path: Path
+) -> None:
+    near = pictures(COUNT) // 2 + 60
+    write_run(tmp_path / "plan", near, plan="plan")
+    [delta, own] = score(
+        tmp_path / "plan",
+        ["fd_ref_delta", "fd_ref"],
+        reference=place / "ref.npz",
+        baseline=place / "run",
+        extractors=loaded(),
+    )
+    [base] = score(place / "run", ["fd_ref"], reference=place / "ref.npz", extractors=loaded())
+    assert delta.label == "ΔFD-ref to run (N=24)"
+    assert delta.value == pytest.approx(own.value - base.value)
+    real = rows(pictures(REAL, seed=3))
+    expected = frechet_difference_interval(
+        rows(near), rows(pictures(COUNT)), real.mean(0), np.cov(real.T)
+    )
+    assert delta.interval == pytest.approx((expected.low, expected.high), rel=1e-3)
+    assert delta.reference is not None and delta.baseline is not None
+
+
+def test_the_interval_can_come_from_subsets(place: Path) -> None:
+    options = {"reference": place / "ref.npz", "extractors": loaded()}
+    [record] = score(place / "run", ["fd_ref"], interval="subsets", **options)
+    real = rows(pictures(REAL, seed=3))
+    found = frechet_subset_interval(rows(pictures(COUNT)), real.mean(0), np.cov(real.T))
+    assert record.interval == pytest.approx((found.low, found.high), rel=1e-3)
+    assert record.settings == {"interval": "subsets", "num_subsets": 100, "seed": 2020}
+    [usual] = score(place / "run", ["fd_ref"], **options)
+    assert usual.settings == {"interval": "influence"}
+
+
+def test_not_a_number_is_no_score(place: Path, tmp_path: Path) -> None:
+    """It would be written like an infinite PSNR, and be best of all."""
+
+    class Broken(TinyExtractor):
+        def __call__(self, images: object) -> dict[str, object]:
+            return {key: 0 * rows for key, rows in super().__call__(images).items()}
+
+    write_run(tmp_path / "run", pictures(COUNT))
+    with pytest.raises(DitAccelError, match="feature_cosine is not a number"):
+        score(
+            tmp_path / "run",
+            ["feature_cosine"],
+            baseline=tmp_path / "run",
+            extractors={"ref": Broken()},
+        )
+
+
+@pytest.mark.parametrize(("n", "size"), [(8, 4), (1000, 500), (1999, 999), (2000, 1000)])
+def test_subsets_are_never_more_than_half_of_a_set(n: int, size: int) -> None:
+    assert subset_size(n, 50_000) == size
+
+
+def test_the_shipped_reference_is_called_by_its_name() -> None:
+    assert open_source("ref-photos").name == "ref-photos"  # and not by a path of this machine

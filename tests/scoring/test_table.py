@@ -1,35 +1,11 @@
-"""The Markdown table, and ties."""
+"""The Markdown table."""
 
 from __future__ import annotations
 
 import pytest
 from score_records import record
 
-from dit_accel.scoring.table import is_tie, score_table, value_text
-
-
-def test_differences_within_the_intervals_are_ties() -> None:
-    a = record("fd_ref", 10.0, interval=(9.0, 11.0))
-    assert is_tie(a, record("fd_ref", 11.3, interval=(10.3, 12.3)))  # 1.3 < sqrt(1 + 1)
-    assert not is_tie(a, record("fd_ref", 11.5, interval=(10.5, 12.5)))
-
-
-def test_spreads_stand_in_for_intervals() -> None:
-    a = record("kid", 1.0, interval=None, std=0.5)
-    assert is_tie(a, record("kid", 1.9, interval=None, std=0.0))
-    assert not is_tie(a, record("kid", 2.1, interval=None, std=0.0))
-
-
-def test_without_any_interval_only_equals_tie() -> None:
-    a = record("precision", 0.5, interval=None)
-    assert is_tie(a, record("precision", 0.5, interval=None))
-    assert not is_tie(a, record("precision", 0.51, interval=None))
-
-
-def test_infinite_values() -> None:
-    infinite = record("psnr", None, interval=None)
-    assert is_tie(infinite, infinite)
-    assert not is_tie(infinite, record("psnr", 40.0))
+from dit_accel.scoring.table import score_table, value_text
 
 
 @pytest.mark.parametrize(
@@ -74,3 +50,14 @@ def test_other_n_partial_and_forced_are_said_and_never_best() -> None:
     assert "200 (partial)" in table
     assert "forced" in table
     assert "**" not in table
+
+
+def test_forced_and_partial_scores_of_equal_n_are_never_best() -> None:
+    scores = {
+        "a": [record("fd_ref", 1.0, interval=(0.9, 1.1))],
+        "b": [record("fd_ref", 2.0, interval=(1.9, 2.1))],
+        "forced": [record("fd_ref", 0.5, interval=(0.4, 0.6), forced=True)],
+        "part": [record("fd_ref", 0.5, interval=(0.4, 0.6), complete=False)],
+    }
+    lines = score_table(scores).splitlines()
+    assert [line.partition(" ")[2].split(" |")[0] for line in lines if "**" in line] == ["a"]

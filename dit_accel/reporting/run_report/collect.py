@@ -76,12 +76,13 @@ def _evaluation_report(folder: Path) -> Report:
         for name in document["runs"]
     )
     baseline = next((run for run in runs if run.name == document.get("baseline")), None)
+    provenance = document.get("provenance") or {}
     return Report(
         title=document.get("title") or document.get("name") or folder.name,
         runs=runs,
         baseline=baseline or _baseline(runs),
-        provenance=document.get("provenance") or {},
-        remake="dit-accel evaluate CONFIG",
+        provenance=provenance,
+        remake=provenance.get("command") or "dit-accel evaluate CONFIG",
     )
 
 

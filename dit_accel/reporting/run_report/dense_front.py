@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from dit_accel.measure.pareto import Point, pareto_front, psnr_at
+from dit_accel.measure.pareto import Point, pareto_front, quality_at
 from dit_accel.reporting.run_report.model import Report, Run
 from dit_accel.reporting.run_report.scores import Score, comparable
 
@@ -31,7 +31,7 @@ class DenseFront:
 
     def quality(self, seconds: float) -> float | None:
         """What dense reaches in so many seconds; ``None`` where every dense run takes longer."""
-        return psnr_at(list(self.points), seconds)
+        return quality_at(list(self.points), seconds)
 
     def half_width(self, seconds: float) -> float:
         """Uncertainty of that, interpolated alike."""
@@ -69,8 +69,8 @@ class EqualTime:
 def dense_front(report: Report, like: Score) -> DenseFront:
     """The front of all dense runs in the column and with the N of ``like``.
 
-    The baseline's own pictures are exact by definition where it is what they are compared with;
-    that is no measurement, so it is left out there.
+    Where scores are of pictures beside the baseline's, its own are left out: they are exact by
+    definition, which is no measurement. `comparable` sees to that.
     """
     scored = [
         (Point(run.latency.seconds, score.quality), score.half_width or 0.0)

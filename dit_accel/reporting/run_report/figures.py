@@ -25,8 +25,8 @@ def _bounded(places: int) -> int:
 
 
 def value(number: float, places: int) -> str:
-    """``12.30``; ``exact`` for pictures that are identical, whose PSNR is infinite."""
-    return "exact" if math.isinf(number) else f"{number:.{places}f}"
+    """``12.30``; ``∞`` for the PSNR of pictures of which some are identical."""
+    return "∞" if math.isinf(number) else f"{number:.{places}f}"
 
 
 def worded(score: Score, number: float) -> str:

@@ -10,6 +10,7 @@ from dit_accel.reporting.run_report import figures
 from dit_accel.reporting.run_report.dense_front import EqualTime, Outcome, at_equal_time
 from dit_accel.reporting.run_report.model import Report, Run, macs_ratio, speed_up
 from dit_accel.reporting.run_report.scores import (
+    DIFFERENCE,
     DISTRIBUTION,
     PAIRED,
     Score,
@@ -86,7 +87,8 @@ def _headline(report: Report, plan: Run, leading: Sequence[Score]) -> Headline:
         _speed(report.start(plan), plan),
         _list(fidelity) or "no score says yet how near it stays",
     ]
-    sentence = f"({plan.method}; {plan.solver}) {parts[0]}: {parts[1]}{_equal_time(plan, beside)}."
+    told = f"{parts[0]}: {parts[1]}{_same_seeds(plan)}{_equal_time(plan, beside)}"
+    sentence = f"({plan.method}; {plan.solver}) {told}."
     verdicts = tuple(Verdict(item.score.name, item.outcome) for item in beside)
     return Headline(plan, sentence, verdicts)
 
@@ -118,7 +120,7 @@ def _fidelity(report: Report, plan: Run, like: Score) -> str:
     if mine is None:
         return ""
     text = f"{mine.name} {figures.worded(mine, mine.value)}"
-    if base is not None and math.isfinite(base.value):
+    if base is not None and math.isfinite(base.value) and not base.record.is_exact:
         text += f" against {figures.worded(mine, base.value)} ({_difference(mine, base)})"
     if not mine.is_paired or report.baseline is None:
         return text
@@ -128,11 +130,32 @@ def _fidelity(report: Report, plan: Run, like: Score) -> str:
 
 def _difference(mine: Score, base: Score) -> str:
     if not comparable(mine, base):
-        return f"not comparable: N = {mine.n} and {base.n}"
+        return f"not comparable: {_obstacle(mine, base)}"
     if tied(mine, base):
         return "a tie"
     word = "better" if mine.quality > base.quality else "worse"
     return f"{word}, though without an interval" if resolution(mine, base) is None else word
+
+
+def _same_seeds(plan: Run) -> str:
+    """Whether the plan differs from the baseline beyond the noise that their seeds do not share."""
+    found = (score for score in plan.scores if score.column.metric == DIFFERENCE)
+    score = next((s for s in found if s.is_rival and s.interval is not None), None)
+    if score is None or score.interval is None:
+        return ""
+    low, high = score.interval
+    verdict = "a tie" if low <= 0 <= high else "better" if high < 0 else "worse"
+    ends = figures.interval(score, figures.decimals([score]))
+    value = figures.worded(score, score.value)
+    return f"; seed by seed, {score.name} is {value} ({ends}, {verdict})"
+
+
+def _obstacle(mine: Score, base: Score) -> str:
+    """Why two scores of one column are no rivals."""
+    if mine.n != base.n:
+        return f"N = {mine.n} and {base.n}"
+    forced = mine.record.forced or base.record.forced
+    return "a score that was forced" if forced else "pictures of a set that is not complete"
 
 
 def _equal_time(plan: Run, beside: Sequence[EqualTime]) -> str:

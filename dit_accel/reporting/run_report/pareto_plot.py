@@ -153,7 +153,7 @@ def _axes(
 def _front_line(front: DenseFront, like: Score, x: Axis, y: Axis) -> tuple[list[Spot], list[Spot]]:
     """Straight on the logarithmic axis, as the interpolation is; level beyond the slowest run."""
     sign = 1 if like.higher_is_better else -1
-    line = [(x(point.seconds), y(sign * point.psnr_db)) for point in front.points]
+    line = [(x(point.seconds), y(sign * point.quality)) for point in front.points]
     return line, [line[-1], (x.end, line[-1][1])] if line else []
 
 

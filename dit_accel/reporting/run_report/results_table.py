@@ -191,28 +191,30 @@ def _score_column(report: Report, like: Score) -> TableColumn:
     best = max(rivals, key=lambda score: score.quality, default=None)
     places = figures.decimals(rivals)
     cells = tuple(
-        Cell("–") if score is None else _score_cell(score, best, places) for score in found
+        Cell("–") if score is None else _score_cell(score, best, places, like.n) for score in found
     )
     arrow: Literal["↑", "↓"] = "↑" if like.higher_is_better else "↓"
     return TableColumn(_group(report, like), like.title, arrow, cells)
 
 
 def _rivals(scores: Sequence[Score]) -> list[Score]:
-    """Those that may be compared: whole sets of the N that most of them have."""
-    whole = [score for score in scores if score.record.complete and math.isfinite(score.value)]
+    """Those that may be compared, of the N that most of them have."""
+    whole = [score for score in scores if score.is_rival and math.isfinite(score.value)]
     sizes = [score.n for score in whole]
     common = max(set(sizes), key=lambda n: (sizes.count(n), n), default=0)
     rivals = [score for score in whole if score.n == common]
     return rivals if len(rivals) > 1 else []
 
 
-def _score_cell(score: Score, best: Score | None, places: int) -> Cell:
+def _score_cell(score: Score, best: Score | None, places: int, heading: int) -> Cell:
     mark: Mark = ""
-    if best is not None and score.record.complete and comparable(score, best):
+    if best is not None and comparable(score, best):
         mark = "best" if score.value == best.value else "tie" if tied(score, best) else ""
-    notes = [f"N = {score.n}"] if best is not None and score.n != best.n else []
+    notes = [f"N = {score.n}"] if score.n != heading else []
     notes += [] if score.record.complete else ["partial"]
     notes += ["forced"] if score.record.forced else []
+    identical = score.record.settings.get("identical", score.n)
+    notes += [f"{identical} of {score.n} identical"] if identical < score.n else []
     text = figures.value(score.value, places or figures.decimals([score]))
     return Cell(text, figures.interval(score, places), mark, ", ".join(notes))
 

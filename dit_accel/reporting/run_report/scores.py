@@ -1,4 +1,4 @@
-"""Scores of a run, as ``scores.jsonl`` holds them, and when two of them differ."""
+"""Scores of a run, as ``scores.jsonl`` holds them, and which of them may be compared."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from dit_accel.scoring import ties
 from dit_accel.scoring.records import ScoreRecord, newest, read_records
-from dit_accel.scoring.table import half_width, is_tie
 
 # Which metric speaks for a run, first choice first: against real pictures, and against dense.
 DISTRIBUTION = ("fid", "fid_clean", "fd_dinov2", "fd_ref", "cmmd", "kid", "kid_ref")
+DIFFERENCE = "fd_ref_delta"
 PAIRED = ("psnr", "lpips", "ssim", "feature_cosine")
 
 
@@ -79,7 +80,12 @@ class Score:
     @property
     def half_width(self) -> float | None:
         """Half the interval; where only a spread was measured, what an interval of it would be."""
-        return half_width(self.record)
+        return ties.half_width(self.record)
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it may be better or worse than others: see ``scoring.ties.is_rival``."""
+        return ties.is_rival(self.record)
 
     @property
     def quality(self) -> float:
@@ -110,20 +116,15 @@ def _column(record: ScoreRecord) -> Column:
 
 
 def resolution(a: Score, b: Score) -> float | None:
-    """Differences up to this are ties: both half intervals, added as independent errors are.
-
-    Runs share seeds and reference, so that their errors move together and the true resolution is
-    finer: this errs on the side of calling a tie. ``None`` if neither has an interval.
-    """
-    widths = [width for width in (a.half_width, b.half_width) if width is not None]
-    return math.hypot(*widths) if widths else None
+    """Differences up to this are ties; ``None`` if neither has an interval."""
+    return ties.resolution(a.record, b.record)
 
 
 def comparable(a: Score, b: Score) -> bool:
-    """Whether both are of one column and made from as many pictures."""
-    return a.column == b.column and a.n == b.n
+    """Whether both are of one column, of as many pictures, of whole sets, and not forced."""
+    return a.column == b.column and a.n == b.n and a.is_rival and b.is_rival
 
 
 def tied(a: Score, b: Score) -> bool:
     """Whether the two differ by no more than their intervals can tell apart."""
-    return is_tie(a.record, b.record)
+    return ties.is_tie(a.record, b.record)

@@ -38,7 +38,7 @@ def _listed(values: Iterable[str]) -> str:
 def _machines(report: Report) -> str:
     found = []
     for run in report.runs:
-        hardware = (report.provenance or run.environment).get("hardware") or {}
+        hardware = report.provenance.get("hardware") or run.environment.get("hardware") or {}
         gpus = hardware.get("gpus") or []
         found.append(f"{len(gpus)} × {gpus[0]}" if gpus else str(hardware.get("cpu") or ""))
     return _listed(found)

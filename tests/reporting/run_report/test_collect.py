@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from report_runs import RunSpec, scores, write_run
 
 from dit_accel.errors import DitAccelError
 from dit_accel.reporting.run_report.collect import class_names, read_report
+from dit_accel.reporting.run_report.missing import missing
 from dit_accel.reporting.run_report.model import Report, speed_up
 from dit_accel.scoring.records import append_records, read_records
 
@@ -23,6 +25,16 @@ def test_an_evaluation_gives_labels_kinds_times_and_the_baseline(tidy_report: Re
     assert speed_up(tidy_report.common_start, fast) == pytest.approx(2.5 / 0.91)
     assert fast.macs is not None and fast.explanation is not None
     assert fast.macs.upper == fast.explanation.cost.macs_plan
+
+
+def test_the_command_that_made_an_evaluation_is_told(evaluation: Path, tmp_path: Path) -> None:
+    document = json.loads((evaluation / "evaluation.json").read_text())
+    document["runs"] = {"gone": {"path": str(evaluation / "fast"), "kind": "plan"}}
+    document["provenance"]["command"] = "dit-accel evaluate my.yaml --set num_samples=9"
+    (tmp_path / "evaluation.json").write_text(json.dumps(document))
+    report = read_report([tmp_path])
+    assert report.remake == "dit-accel evaluate my.yaml --set num_samples=9"
+    assert report.remake in [item.command for item in missing(report)]
 
 
 def test_class_names_come_from_the_pipeline(tidy_report: Report) -> None:

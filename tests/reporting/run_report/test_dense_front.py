@@ -38,7 +38,7 @@ def changed(report: Report, name: str, metric: str | None = None, **changes: obj
 
 def test_the_front_is_interpolated_in_the_logarithm_of_time(tidy_report: Report) -> None:
     front = dense_front(tidy_report, leading(tidy_report, "psnr"))
-    assert [point.psnr_db for point in front.points] == [41.0, 45.0]
+    assert [point.quality for point in front.points] == [41.0, 45.0]
     middle = math.sqrt(0.82 * 1.28)
     assert front.quality(middle) == pytest.approx(43.0)
     assert front.half_width(middle) == pytest.approx(0.5)
@@ -47,7 +47,7 @@ def test_the_front_is_interpolated_in_the_logarithm_of_time(tidy_report: Report)
 
 def test_lower_is_better_where_the_metric_says_so(tidy_report: Report) -> None:
     front = dense_front(tidy_report, leading(tidy_report, "fd_ref"))
-    assert [-point.psnr_db for point in front.points] == [12.3, 12.0]
+    assert [-point.quality for point in front.points] == [12.3, 12.0]
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,52 @@ def test_speed_is_told_against_the_dense_run_that_a_plan_starts_from(tidy_report
     assert report.common_start is tidy_report.runs[0], "DDIM 50, as the plans"
     sentence = headlines(report)[1].sentence
     assert "as fast as dense DDIM 50" in sentence and "dense DDIM 25's pictures" in sentence
+
+
+def test_forced_and_partial_scores_get_no_verdict(tidy_report: Report) -> None:
+    for change, words in (
+        ({"forced": True}, "not comparable: a score that was forced"),
+        ({"complete": False}, "not comparable: pictures of a set that is not complete"),
+    ):
+        report = changed(tidy_report, "fast", "fd_ref", **change)
+        assert at_equal_time(report, report.runs[-1], leading(report, "fd_ref")) is None
+        assert words in headlines(report)[-1].sentence
+
+
+def test_the_baseline_beside_itself_is_not_on_the_front(tidy_report: Report) -> None:
+    like = leading(tidy_report, "psnr")
+    own = {**(like.record.baseline or {}), "images": like.record.images["fingerprint"]}
+    exact = dataclasses.replace(
+        like, record=dataclasses.replace(like.record, value=99.0, baseline=own)
+    )
+    base = dataclasses.replace(tidy_report.runs[0], scores=(*tidy_report.runs[0].scores, exact))
+    report = dataclasses.replace(tidy_report, runs=(base, *tidy_report.runs[1:]))
+    assert max(point.quality for point in dense_front(report, like).points) == 45.0
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        ((0.2, 0.6), "0.40 (0.20–0.60, worse)"),
+        ((-0.6, -0.2), "-0.40 (-0.60 to -0.20, better)"),
+        ((-0.1, 0.3), "0.10 (-0.10 to 0.30, a tie)"),
+    ],
+)
+def test_the_sharper_test_of_shared_seeds_is_told(
+    tidy_report: Report, interval: tuple[float, float], words: str
+) -> None:
+    plan = tidy_report.runs[-1]
+    like = plan.scores[0]
+    record = dataclasses.replace(
+        like.record,
+        metric="fd_ref_delta",
+        label="ΔFD-ref to dense_50 (N=12)",
+        value=sum(interval) / 2,
+        interval=interval,
+    )
+    delta = dataclasses.replace(
+        like, record=record, column=dataclasses.replace(like.column, metric="fd_ref_delta")
+    )
+    plan = dataclasses.replace(plan, scores=(*plan.scores, delta))
+    report = dataclasses.replace(tidy_report, runs=(*tidy_report.runs[:-1], plan))
+    assert f"seed by seed, ΔFD-ref to dense_50 is {words}" in headlines(report)[-1].sentence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from dit_accel.reporting.run_report.missing import missing
 from dit_accel.reporting.run_report.model import Report
 from dit_accel.reporting.run_report.results_table import NOT_COMPARABLE, Cell, results_table
@@ -53,3 +55,33 @@ def test_what_is_missing_is_named_with_its_command(untidy_report: Report) -> Non
     command = found["unscored <b>: no scores"]
     assert command.startswith("dit-accel score '") and "--baseline '" in command
     assert "no latency measured on equal terms: half made" in found
+
+
+def changed_score(report: Report, run: int, **changes: object) -> Report:
+    """The report with other fields in the first score of one run."""
+    [first, *others] = report.runs[run].scores
+    record = dataclasses.replace(first.record, **changes)  # type: ignore[arg-type]
+    scores = (dataclasses.replace(first, record=record), *others)
+    runs = list(report.runs)
+    runs[run] = dataclasses.replace(runs[run], scores=scores)
+    return dataclasses.replace(report, runs=tuple(runs))
+
+
+def test_a_forced_score_is_never_best(tidy_report: Report) -> None:
+    report = changed_score(tidy_report, -1, value=1.0, interval=(0.9, 1.1), forced=True)
+    cell = column(report, "FD-ref")["fast"]
+    assert cell.mark == "" and cell.note == "forced"
+    assert column(report, "FD-ref")["dpm_25"].mark == "best"
+
+
+def test_every_score_whose_n_is_not_the_headings_says_so(tidy_report: Report) -> None:
+    two = dataclasses.replace(tidy_report, runs=(tidy_report.runs[0], tidy_report.runs[-1]))
+    report = changed_score(two, -1, n=40)
+    assert "N = 12" in results_table(report).columns[-1].group
+    assert column(report, "FD-ref")["fast"].note == "N = 40"
+
+
+def test_an_infinite_psnr_says_how_many_pictures_are_identical(tidy_report: Report) -> None:
+    report = changed_score(tidy_report, -1, value=None, interval=None, settings={"identical": 3})
+    cell = column(report, "FD-ref")["fast"]
+    assert (cell.text, cell.note) == ("∞", "3 of 12 identical")
