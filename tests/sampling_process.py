@@ -15,14 +15,14 @@ import numpy as np
 
 from dit_accel.runs import RunFolder, read_image, read_manifest
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
+from dit_accel.sampling.ranks.shard import Shard
 from dit_accel.sampling.sample_config import SampleConfig
-from dit_accel.sampling.shard import Shard
 
 # One server imports torch and diffusers once, with no thread started, and forks every rank. A fork
 # of the test process itself would inherit OpenMP's and CUDA's state.
 _RANKS = multiprocessing.get_context("forkserver")
 _RANKS.set_forkserver_preload(
-    ["dit_accel.sampling.worker", "dit_accel.sampling.preparing", "dit_accel.pipelines"]
+    ["dit_accel.sampling.ranks.worker", "dit_accel.sampling.preparing", "dit_accel.pipelines"]
 )
 Ranks = Sequence[multiprocessing.process.BaseProcess]
 
@@ -62,7 +62,7 @@ def running(prepared: PreparedSampling, world_size: int, ranks: Sequence[int], *
 def _sample(prepared: PreparedSampling, shard: Shard, options: dict[str, Any]) -> None:
     import torch
 
-    from dit_accel.sampling.worker import sample_set
+    from dit_accel.sampling.ranks.worker import sample_set
 
     torch.set_num_threads(1)
     with Path(f"{prepared.config.output}-{shard.rank}-{os.getpid()}.log").open("w") as log:

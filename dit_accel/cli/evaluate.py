@@ -44,7 +44,7 @@ def evaluate(
     )
     from dit_accel.reporting.run_report.collect import read_report
     from dit_accel.reporting.run_report.write import write_report
-    from dit_accel.sampling.shard import current_shard
+    from dit_accel.sampling.ranks.shard import current_shard
 
     quiet_diffusers()
     place = current_shard(shard)

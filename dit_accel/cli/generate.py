@@ -29,7 +29,7 @@ def generate(
     from dit_accel.cli.progress import progress_bar
     from dit_accel.reporting.comparison import comparison_table, save_comparison
     from dit_accel.sampling.comparison import compare, prepare
-    from dit_accel.sampling.config import load_generate_config
+    from dit_accel.sampling.generate_config import load_generate_config
 
     changes = list(assignments or ())
     if plan is not None:

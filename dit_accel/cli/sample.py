@@ -16,8 +16,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from dit_accel.runs.folder import RunFolder
     from dit_accel.sampling.preparing import PreparedSampling
-    from dit_accel.sampling.set_progress import SetProgress
-    from dit_accel.sampling.shard import Shard
+    from dit_accel.sampling.ranks.set_progress import SetProgress
+    from dit_accel.sampling.ranks.shard import Shard
     from dit_accel.scoring.while_sampling import FeatureRecorder
 
 
@@ -51,9 +51,9 @@ def sample(
     """
     from dit_accel.errors import DitAccelError
     from dit_accel.sampling.preparing import prepare_sampling
+    from dit_accel.sampling.ranks.shard import current_shard
+    from dit_accel.sampling.ranks.worker import SamplingError
     from dit_accel.sampling.sample_config import load_sample_config
-    from dit_accel.sampling.shard import current_shard
-    from dit_accel.sampling.worker import SamplingError
 
     if executor == "ray" and (shard is not None or not steal):
         raise DitAccelError(
@@ -88,7 +88,7 @@ def _in_this_process(
     prepared: PreparedSampling, shard: Shard, *, steal: bool, quiet: bool
 ) -> SetProgress:
     from dit_accel.cli.progress import quiet_diffusers
-    from dit_accel.sampling.worker import open_run_folder, sample_set
+    from dit_accel.sampling.ranks.worker import open_run_folder, sample_set
 
     quiet_diffusers()
     folder = open_run_folder(prepared)
@@ -108,7 +108,7 @@ def _with_ray(prepared: PreparedSampling) -> SetProgress:
     if find_spec("ray") is None:
         remedy = "install it with: pip install 'dit-accel[ray]'"
         raise DitAccelError("--executor: " + mismatch("ray", "Ray to be installed", remedy))
-    from dit_accel.sampling.ray_executor import sample_with_ray
+    from dit_accel.sampling.ranks.ray_executor import sample_with_ray
 
     return sample_with_ray(prepared, observe=_feature_recorders)
 
@@ -142,7 +142,7 @@ def _output(prepared: PreparedSampling) -> Path:
 
 def set_display(shard: Shard, quiet: bool) -> Callable[[RunFolder], AbstractContextManager[None]]:
     """The first rank shows the progress of all."""
-    from dit_accel.sampling.set_progress import show_bar, show_lines, show_nothing
+    from dit_accel.sampling.ranks.set_progress import show_bar, show_lines, show_nothing
 
     if shard.rank != 0:
         return show_nothing
@@ -152,7 +152,7 @@ def set_display(shard: Shard, quiet: bool) -> Callable[[RunFolder], AbstractCont
 def _report(prepared: PreparedSampling, progress: SetProgress, shard: Shard) -> None:
     """The set and its speed from the first rank; of the others, what they did."""
     from dit_accel.runs.folder import RunFolder
-    from dit_accel.sampling.set_progress import describe_set
+    from dit_accel.sampling.ranks.set_progress import describe_set
 
     if shard.rank == 0:
         typer.echo(describe_set(RunFolder.read(_output(prepared))))

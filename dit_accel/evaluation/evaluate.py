@@ -18,10 +18,10 @@ from dit_accel.evaluation.speed import measure_speed, speed_document
 from dit_accel.runs import RunFolder
 from dit_accel.runs.atomic import write_json_atomically
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
+from dit_accel.sampling.ranks.set_progress import SetProgress, show_nothing
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import sample_set, say_on_stderr
 from dit_accel.sampling.sample_config import SampleConfig
-from dit_accel.sampling.set_progress import SetProgress, show_nothing
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.worker import sample_set, say_on_stderr
 from dit_accel.scoring.metric_specs import find_metrics
 from dit_accel.scoring.opening import open_source
 from dit_accel.scoring.pairing import run_images

@@ -18,7 +18,7 @@ from dit_accel.measure.provenance import provenance
 from dit_accel.measure.timing import Timing, interleaved, timed
 from dit_accel.plan import Plan
 from dit_accel.sampling.batch import ImageBatch, decode, denoise, encode_text
-from dit_accel.sampling.config import GenerateConfig, image_batch
+from dit_accel.sampling.generate_config import GenerateConfig, image_batch
 from dit_accel.sampling.loading import (
     default_device,
     load_pipeline,

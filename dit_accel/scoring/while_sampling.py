@@ -14,7 +14,7 @@ from dit_accel.scoring.image_sets import RunImages
 
 
 class FeatureRecorder:
-    """An observer of `dit_accel.sampling.worker.sample_set`: keeps the features of every block.
+    """An observer of `sampling.ranks.worker.sample_set`: keeps the features of every block.
 
     Ranks need not know of each other: each leaves files of its own blocks.
 

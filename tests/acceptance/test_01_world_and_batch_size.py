@@ -20,8 +20,8 @@ from sampling_process import (
     running,
 )
 
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.worker import sample_set
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import sample_set
 
 NUM_SAMPLES = 11
 Draws = dict[int, list[str]]

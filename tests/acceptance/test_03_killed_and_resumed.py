@@ -17,8 +17,8 @@ from sampling_process import (
     wait_until,
 )
 
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.worker import sample_set
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import sample_set
 
 SET = {"num_samples": 26, "batch_size": 1, "shard_size": 4, "num_inference_steps": 10}
 

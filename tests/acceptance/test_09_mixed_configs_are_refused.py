@@ -8,8 +8,8 @@ import pytest
 from sampling_process import files_of, prepared_set, recorded
 
 from dit_accel.runs import RunFolder, RunFolderError, export_adm
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.worker import sample_set
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import sample_set
 
 
 def test_another_config_is_refused_with_what_differs(tiny_pipeline: Path, tmp_path: Path) -> None:

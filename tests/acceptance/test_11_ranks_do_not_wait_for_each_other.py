@@ -22,8 +22,8 @@ from sampling_process import (
     wait_until,
 )
 
-from dit_accel.sampling.shard import Shard, current_shard
-from dit_accel.sampling.worker import sample_set
+from dit_accel.sampling.ranks.shard import Shard, current_shard
+from dit_accel.sampling.ranks.worker import sample_set
 
 ROOT = Path(__file__).resolve().parents[2]
 

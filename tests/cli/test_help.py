@@ -62,6 +62,7 @@ COMMANDS = {
         "--allow-partial",
         "--force",
         "--table",
+        "--interval",
     },
     "report": {"--output"},
     "evaluate": {"--set", "--report", "--shard", "--quiet"},

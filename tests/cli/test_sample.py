@@ -15,7 +15,7 @@ from sampling_process import files_of, images_of, recorded, wait_until
 from typer.testing import CliRunner
 
 from dit_accel.cli import app
-from dit_accel.sampling.set_progress import SetProgress
+from dit_accel.sampling.ranks.set_progress import SetProgress
 
 RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 
@@ -111,7 +111,7 @@ def test_a_stopped_rank_says_how_to_resume(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     stopped = SetProgress(num_samples=5, complete=2, made=2, seconds=1.0, exit_code=143)
-    monkeypatch.setattr("dit_accel.sampling.worker.sample_set", lambda *_, **__: stopped)
+    monkeypatch.setattr("dit_accel.sampling.ranks.worker.sample_set", lambda *_, **__: stopped)
     result = sample(config, *arguments)
     assert result.exit_code == 143
     assert f"stopped; resume with: {how.format(config)}\n" in result.stderr

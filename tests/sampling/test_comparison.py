@@ -7,7 +7,7 @@ import pytest
 
 from dit_accel import DitAccelError
 from dit_accel.sampling.comparison import Comparison, compare, prepare, steps_at_cost
-from dit_accel.sampling.config import GenerateConfig
+from dit_accel.sampling.generate_config import GenerateConfig
 
 INTERVAL = {"cache": {"policy": "interval", "interval": 2}}
 FIRST_BLOCK = {"cache": {"policy": "first_block", "threshold": 0.5}}

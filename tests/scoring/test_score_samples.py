@@ -15,9 +15,9 @@ from dit_accel.errors import DitAccelError
 from dit_accel.metrics.feature_statistics import FeatureStatistics
 from dit_accel.sampling.generate import Sample, generate, ready_pipeline
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import sample_set
 from dit_accel.sampling.sample_config import SampleConfig
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.worker import sample_set
 from dit_accel.scoring.features import look
 from dit_accel.scoring.score import score, score_samples
 

@@ -26,7 +26,8 @@ def _bounded(places: int) -> int:
 
 def value(number: float, places: int) -> str:
     """``12.30``; ``∞`` for the PSNR of pictures of which some are identical."""
-    return "∞" if math.isinf(number) else f"{number:.{places}f}"
+    # Adding zero turns the -0.0 that rounding leaves of a distance to oneself into 0.0.
+    return "∞" if math.isinf(number) else f"{round(number, places) + 0.0:.{places}f}"
 
 
 def worded(score: Score, number: float) -> str:
@@ -39,7 +40,7 @@ def interval(score: Score, places: int) -> str:
     """``11.80–12.70``, or ``±0.45`` of a spread; empty where neither was measured."""
     if score.interval is None:
         return "" if score.half_width is None else f"±{score.half_width:.{places}f}"
-    low, high = (f"{end:.{places}f}" for end in score.interval)
+    low, high = (value(end, places) for end in score.interval)
     return f"{low} to {high}" if "-" in (low[0], high[0]) else f"{low}–{high}"
 
 

@@ -81,7 +81,10 @@ def headlines(report: Report) -> tuple[Headline, ...]:
 
 
 def _headline(report: Report, plan: Run, leading: Sequence[Score]) -> Headline:
-    beside = [found for like in leading if (found := at_equal_time(report, plan, like))]
+    # Of runs that share seeds the paired difference tells more apart than the scores themselves.
+    sharper = [score for score in plan.scores if score.column.metric == DIFFERENCE]
+    compared = (at_equal_time(report, plan, like) for like in (*leading, *sharper))
+    beside = [found for found in compared if found is not None]
     fidelity = [text for like in leading if (text := _fidelity(report, plan, like))]
     parts = [
         _speed(report.start(plan), plan),

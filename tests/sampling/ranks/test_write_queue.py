@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dit_accel.sampling.write_queue import WriteQueue
+from dit_accel.sampling.ranks.write_queue import WriteQueue
 
 
 def test_runs_jobs_in_order_in_another_thread_and_drains_at_the_end() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dit_accel import DitAccelError, PlanError
-from dit_accel.sampling.config import GenerateConfig, image_batch, load_generate_config
+from dit_accel.sampling.generate_config import GenerateConfig, image_batch, load_generate_config
 
 LABELS = {"cat": 0, "moon": 1, "rocket": 2}
 

@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from dit_accel.sampling import stopping
-from dit_accel.sampling.stopping import stop_on_signals
+from dit_accel.sampling.ranks import stopping
+from dit_accel.sampling.ranks.stopping import stop_on_signals
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

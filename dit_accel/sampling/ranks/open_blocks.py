@@ -14,7 +14,7 @@ from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.manifest import ImageRecord
 from dit_accel.runs.manifest_reading import ManifestTail
 from dit_accel.runs.reading import missing, unreadable
-from dit_accel.sampling.shard import Shard
+from dit_accel.sampling.ranks.shard import Shard
 
 
 def share_first(num_blocks: int, shard: Shard) -> list[int]:

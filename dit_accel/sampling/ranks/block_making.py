@@ -14,12 +14,12 @@ from dit_accel.runs.claims import ClaimBoard
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.reading import read_image
 from dit_accel.sampling.generate import Sample, generate, ready_pipeline
-from dit_accel.sampling.open_blocks import TakenBlock
 from dit_accel.sampling.preparing import PreparedSampling
-from dit_accel.sampling.recording import ImageRecorder
+from dit_accel.sampling.ranks.open_blocks import TakenBlock
+from dit_accel.sampling.ranks.recording import ImageRecorder
+from dit_accel.sampling.ranks.stopping import StopRequest
+from dit_accel.sampling.ranks.write_queue import WriteQueue
 from dit_accel.sampling.specs import SampleSpec
-from dit_accel.sampling.stopping import StopRequest
-from dit_accel.sampling.write_queue import WriteQueue
 
 Observer = Callable[[range, dict[int, np.ndarray]], None]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dit_accel import DitAccelError
-from dit_accel.sampling.shard import Shard, current_shard
+from dit_accel.sampling.ranks.shard import Shard, current_shard
 
 TORCHRUN = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 SLURM = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1"}

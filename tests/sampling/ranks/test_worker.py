@@ -20,14 +20,14 @@ from sampling_process import files_of, images_of, prepared_set, recorded
 
 from dit_accel.errors import DitAccelError
 from dit_accel.runs import ClaimBoard, ManifestWriter, RunFolder, RunFolderError, formats
-from dit_accel.sampling import block_making, worker
 from dit_accel.sampling.generate import BatchTiming, Sample
-from dit_accel.sampling.open_blocks import share_first
 from dit_accel.sampling.preparing import PreparedSampling
-from dit_accel.sampling.recording import ImageRecorder
-from dit_accel.sampling.shard import Shard
+from dit_accel.sampling.ranks import block_making, worker
+from dit_accel.sampling.ranks.open_blocks import share_first
+from dit_accel.sampling.ranks.recording import ImageRecorder
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.worker import SamplingError, open_run_folder, sample_set
 from dit_accel.sampling.specs import SampleSpec
-from dit_accel.sampling.worker import SamplingError, open_run_folder, sample_set
 
 
 class Painter:

@@ -15,8 +15,8 @@ from dit_accel.runs import (
     RunFolder,
     RunFolderError,
 )
-from dit_accel.sampling import set_progress
-from dit_accel.sampling.set_progress import (
+from dit_accel.sampling.ranks import set_progress
+from dit_accel.sampling.ranks.set_progress import (
     Pace,
     SetProgress,
     describe_set,

@@ -19,14 +19,14 @@ from dit_accel.runs.claims import ClaimBoard
 from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.manifest import ManifestWriter
 from dit_accel.runs.manifest_reading import read_manifest
-from dit_accel.sampling.block_making import BlockMaker, Observer
-from dit_accel.sampling.open_blocks import OpenBlocks
 from dit_accel.sampling.preparing import PreparedSampling
-from dit_accel.sampling.recording import ImageRecorder
-from dit_accel.sampling.set_progress import SetProgress, show_nothing
-from dit_accel.sampling.shard import Shard
-from dit_accel.sampling.stopping import StopRequest, stop_on_signals
-from dit_accel.sampling.write_queue import WriteQueue
+from dit_accel.sampling.ranks.block_making import BlockMaker, Observer
+from dit_accel.sampling.ranks.open_blocks import OpenBlocks
+from dit_accel.sampling.ranks.recording import ImageRecorder
+from dit_accel.sampling.ranks.set_progress import SetProgress, show_nothing
+from dit_accel.sampling.ranks.shard import Shard
+from dit_accel.sampling.ranks.stopping import StopRequest, stop_on_signals
+from dit_accel.sampling.ranks.write_queue import WriteQueue
 
 Say = Callable[[str], None]
 _POLL_SECONDS = 1.0

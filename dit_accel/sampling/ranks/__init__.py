@@ -1,0 +1,1 @@
+"""A set made by any number of processes that meet in its run directory only."""
