@@ -63,7 +63,7 @@ def sample(
     prepared = prepare_sampling(load_sample_config(config, assignments or ()))
     try:
         if executor == "ray":
-            progress = _with_ray(prepared)
+            progress = _with_ray(prepared, quiet=quiet)
         else:
             progress = _in_this_process(prepared, place, steal=steal, quiet=quiet)
     except SamplingError as error:
@@ -102,15 +102,17 @@ def _in_this_process(
     )
 
 
-def _with_ray(prepared: PreparedSampling) -> SetProgress:
+def _with_ray(prepared: PreparedSampling, *, quiet: bool) -> SetProgress:
     from dit_accel.errors import DitAccelError, mismatch
+    from dit_accel.sampling.ranks.shard import Shard
 
     if find_spec("ray") is None:
         remedy = "install it with: pip install 'dit-accel[ray]'"
         raise DitAccelError("--executor: " + mismatch("ray", "Ray to be installed", remedy))
     from dit_accel.sampling.ranks.ray_executor import sample_with_ray
 
-    return sample_with_ray(prepared, observe=_feature_recorders)
+    display = set_display(Shard(), quiet)
+    return sample_with_ray(prepared, observe=_feature_recorders, display=display)
 
 
 def _feature_recorders(
