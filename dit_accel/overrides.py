@@ -1,10 +1,39 @@
 """``--set a.b=c``: change one value of a document on the command line."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from dit_accel.errors import PlanError, Problem, mismatch
-from dit_accel.strict_yaml import parse_yaml
+from dit_accel.strict_model import StrictModel
+from dit_accel.strict_yaml import parse_yaml, read_mapping
+
+Config = TypeVar("Config", bound=StrictModel)
+
+
+def read_config(model: type[Config], path: str | Path, assignments: Sequence[str]) -> Config:
+    """Build a config from the YAML file at `path`, with ``--set`` assignments applied.
+
+    Raises:
+        PlanError: with the field's path, the value, what was expected and the remedy.
+    """
+    document = read_overridden(path, assignments)
+    try:
+        return model(**document)
+    except PlanError as error:
+        raise PlanError(*error.problems, source=str(path)) from None
+
+
+def read_overridden(path: str | Path, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the mapping of a YAML file with ``--set`` assignments applied in their order.
+
+    Raises:
+        PlanError: as `read_mapping` and `override`.
+    """
+    document = read_mapping(path)
+    for assignment in assignments:
+        document = override(document, assignment)
+    return document
 
 
 def override(document: Mapping[str, Any], assignment: str) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dit_accel.errors import PlanError, Problem, did_you_mean, mismatch
-from dit_accel.overrides import override
+from dit_accel.overrides import read_overridden
 from dit_accel.sampling.sample_config import SampleConfig
 from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import read_mapping
 
 _NAME = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 
@@ -72,9 +71,7 @@ def load_evaluation(
     Raises:
         PlanError: naming every key or value that does not fit.
     """
-    document = read_mapping(path)
-    for assignment in assignments:
-        document = override(document, assignment)
+    document = read_overridden(path, assignments)
     own = {key: value for key, value in document.items() if key in EvaluationConfig.model_fields}
     shared = {key: value for key, value in document.items() if key not in own}
     try:

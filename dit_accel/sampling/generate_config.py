@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dit_accel.errors import DitAccelError, PlanError, did_you_mean, mismatch
-from dit_accel.overrides import override
+from dit_accel.errors import DitAccelError, did_you_mean, mismatch
+from dit_accel.overrides import read_config
 from dit_accel.resources import config_folder
 from dit_accel.sampling.batch import ImageBatch
 from dit_accel.sampling.solvers import SOLVERS, expected_solver
 from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import read_mapping
 
 QUICKSTART = config_folder() / "quickstart.yaml"
 
@@ -74,14 +73,7 @@ def load_generate_config(path: str | Path | None, assignments: Sequence[str]) ->
     Raises:
         PlanError: with the field's path, the value, what was expected and the remedy.
     """
-    source = path or QUICKSTART
-    document = read_mapping(source)
-    for assignment in assignments:
-        document = override(document, assignment)
-    try:
-        return GenerateConfig(**document)
-    except PlanError as error:
-        raise PlanError(*error.problems, source=str(source)) from None
+    return read_config(GenerateConfig, path or QUICKSTART, assignments)
 
 
 def image_batch(config: GenerateConfig, labels: Mapping[str, int], num_classes: int) -> ImageBatch:

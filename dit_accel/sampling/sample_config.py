@@ -10,11 +10,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dit_accel.errors import PlanError
-from dit_accel.overrides import override
+from dit_accel.overrides import read_config
 from dit_accel.sampling.solvers import SOLVERS, expected_solver
 from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import read_mapping
 
 _KINDS = ("labels", "prompts", "coco")
 
@@ -172,10 +170,4 @@ def load_sample_config(path: str | Path, assignments: Sequence[str]) -> SampleCo
     Raises:
         PlanError: with the field's path, the value, what was expected and the remedy.
     """
-    document = read_mapping(path)
-    for assignment in assignments:
-        document = override(document, assignment)
-    try:
-        return SampleConfig(**document)
-    except PlanError as error:
-        raise PlanError(*error.problems, source=str(path)) from None
+    return read_config(SampleConfig, path, assignments)
