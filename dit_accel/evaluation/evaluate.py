@@ -26,7 +26,6 @@ from dit_accel.scoring.metric_specs import find_metrics
 from dit_accel.scoring.opening import open_source
 from dit_accel.scoring.pairing import run_images
 from dit_accel.scoring.records import append_records, newest, read_records, scores_path
-from dit_accel.scoring.score import score_all
 from dit_accel.scoring.scorer import Scorer, ScoreRequest
 
 Say = Callable[[str], None]
@@ -122,29 +121,33 @@ def score_runs(evaluation: Evaluation, say: Say = say_on_stderr) -> None:
     """Score every set whose pictures, metrics or reference are new, into its ``scores.jsonl``.
 
     Raises:
-        DitAccelError: as ``score_all``.
+        DitAccelError: as ``Scorer``.
     """
     document = _read(evaluation)
     scored = document.setdefault("scored", {})
+    shared = _shared_task(evaluation)
+    scorer: Scorer | None = None
     for name in evaluation.runs:
         path = evaluation.folder / name
-        task = _score_task(evaluation, path)
+        source = open_source(path)
+        task = {**shared, "images": run_images(source).fingerprint}
         if scored.get(name) == task:
             continue
         say(f"scoring {name}")
-        [records] = score_all([path], evaluation.request, notify=say)
+        # One for all runs: it reads the reference and loads the networks once.
+        scorer = scorer or Scorer(evaluation.request, say)
+        [records] = scorer.score([source])
         append_records(scores_path(path), records)
         scored[name] = task
         _write(evaluation, document)
 
 
-def _score_task(evaluation: Evaluation, path: Path) -> dict[str, Any]:
-    """Whatever the scores of a run depend on."""
+def _shared_task(evaluation: Evaluation) -> dict[str, Any]:
+    """What the scores of all runs depend on, besides the images of each."""
     baseline = evaluation.folder / evaluation.config.baseline
     return {
         "metrics": list(evaluation.config.metrics),
         "reference": open_source(evaluation.config.reference).fingerprint,
-        "images": run_images(open_source(path)).fingerprint,
         "baseline": run_images(open_source(baseline)).fingerprint,
         # Another release may ship other weights of `ref`, or count differently.
         "dit-accel": version("dit-accel"),

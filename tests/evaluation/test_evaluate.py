@@ -47,7 +47,7 @@ def test_a_second_call_does_nothing_twice(
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("done before")
 
-    monkeypatch.setattr(parts, "score_all", refuse)
+    monkeypatch.setattr(parts, "append_records", refuse)
     monkeypatch.setattr(parts, "measure_speed", refuse)
     before = (finished / "evaluation.json").read_bytes()
     result = CliRunner().invoke(app, ["evaluate", str(document), "--quiet"])
