@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from dit_accel.training.config import load_config
+from dit_accel.errors import DitAccelError
+from dit_accel.training.config import load_recipe
 from dit_accel.training.stages import StageName, run_stage
 
 
@@ -25,10 +26,13 @@ def main(
     output: Annotated[Path | None, typer.Option(help="run folder, instead of the recipe's")] = None,
 ) -> None:
     """Run the recipe."""
-    config = load_config(recipe)
-    if output is not None:
-        config = config.model_copy(update={"output": output})
-    run_stage(stage, config)
+    try:
+        config = load_recipe(recipe)
+        if output is not None:
+            config = config.model_copy(update={"output": output})
+        run_stage(stage, config)
+    except DitAccelError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checkpoint import write_json
-from .config import AutoencoderConfig, TrainConfig
+from .config import AutoencoderConfig, ClassRecipe
 from .images import save_grid
 from .loop import Trainer, step_generator
 from .photos import CropSource
@@ -68,7 +68,7 @@ def reconstruct(model: AutoencoderKL, pixels: Tensor, batch_size: int = 16) -> T
 class AutoencoderStage:
     """Trains the autoencoder and leaves ``model/`` and ``result.json`` in its folder."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+    def __init__(self, config: ClassRecipe, accelerator: Accelerator) -> None:
         self.config = config
         self.stage = config.autoencoder
         self.folder = config.output / "autoencoder"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checkpoint import write_json
-from .config import TrainConfig
+from .config import ClassRecipe
 from .loop import Trainer
 from .photos import PHOTOS, CropSource
 from .streams import Stream, held_out_crops, training_crops
@@ -70,7 +70,7 @@ def accuracy(model: CropClassifier, pixels: Tensor, labels: Tensor) -> float:
 class ClassifierStage:
     """Trains the judge on real crops; leaves ``model.safetensors`` and ``result.json``."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+    def __init__(self, config: ClassRecipe, accelerator: Accelerator) -> None:
         self.config = config
         self.stage = config.classifier
         self.folder = config.output / "classifier"

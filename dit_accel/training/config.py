@@ -11,11 +11,16 @@ from dit_accel.strict_model import StrictModel
 from dit_accel.strict_yaml import read_mapping
 
 
-class DataConfig(StrictModel):
+class CropsConfig(StrictModel):
     """Random square crops of the photographs."""
 
     crop_size: int = Field(gt=0, description="side of a crop after resampling, pixels")
     scale: tuple[float, float] = Field(description="crop side / short side of the photograph")
+
+
+class DataConfig(CropsConfig):
+    """Crops, some of which are set apart."""
+
     held_out_per_class: int = Field(gt=0, description="fixed crops per class, for scoring only")
 
 
@@ -61,7 +66,7 @@ class LatentBankConfig(StrictModel):
 
 
 class TransformerConfig(StrictModel):
-    """A ``DiTTransformer2DModel`` trained on the latent bank with a velocity target."""
+    """A diffusion transformer trained on the latent bank with a velocity target."""
 
     loop: LoopConfig
     num_layers: int = Field(gt=0)
@@ -69,7 +74,7 @@ class TransformerConfig(StrictModel):
     attention_head_dim: int = Field(gt=0)
     patch_size: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    label_dropout: float = Field(ge=0, lt=1)
+    condition_dropout: float = Field(ge=0, lt=1, description="share trained without")
     ema_decay: float = Field(gt=0, lt=1)
     ema_power: float = Field(gt=0, description="the average's memory grows as step ** power")
 
@@ -82,34 +87,69 @@ class ClassifierConfig(StrictModel):
     batch_size: int = Field(gt=0)
 
 
+class TextEncoderConfig(StrictModel):
+    """A tiny ``T5EncoderModel``, trained to know what captions say, and fixed from then on."""
+
+    loop: LoopConfig
+    d_model: int = Field(gt=0)
+    d_kv: int = Field(gt=0)
+    d_ff: int = Field(gt=0)
+    num_layers: int = Field(gt=0)
+    num_heads: int = Field(gt=0)
+    max_tokens: int = Field(gt=0, description="of a caption in training; padded to it")
+    batch_size: int = Field(gt=0)
+
+
 class PublishConfig(StrictModel):
     """What is measured on, and written into, the published folder."""
 
     folder: Path = Field(strict=False)
     dtype: Literal["bfloat16", "float16"]
     guidance_scales: tuple[float, ...]
-    samples_per_class: int = Field(gt=0)
+    samples_per_class: int = Field(gt=0, description="or per photograph")
     sampling_steps: int = Field(gt=0)
 
 
-class TrainConfig(StrictModel):
-    """The whole recipe of a reference pipeline."""
+class TextPublishConfig(PublishConfig):
+    """Also how well samples have to follow their prompts, at the best guidance, to be published."""
+
+    min_photograph_accuracy: float = Field(default=0.85, ge=0, le=1)
+    min_part_accuracy: float = Field(default=0.5, ge=0, le=1)
+
+
+class Recipe(StrictModel):
+    """What the recipes of all reference pipelines have in common."""
 
     seed: int = Field(ge=0)
     output: Path = Field(strict=False)
     mixed_precision: Literal["auto", "no", "bf16"]
-    data: DataConfig
-    autoencoder: AutoencoderConfig
+    data: CropsConfig
     latents: LatentBankConfig
     transformer: TransformerConfig
-    classifier: ClassifierConfig
     publish: PublishConfig
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Read and validate a recipe.
+class ClassRecipe(Recipe):
+    """A class-conditional pipeline, from its autoencoder on."""
+
+    data: DataConfig
+    autoencoder: AutoencoderConfig
+    classifier: ClassifierConfig
+
+
+class TextRecipe(Recipe):
+    """A text-conditional pipeline, starting from a class-conditional one of the same shape."""
+
+    start_from: str = Field(description="DiT that lends autoencoder and weights: name or folder")
+    text_encoder: TextEncoderConfig
+    publish: TextPublishConfig
+
+
+def load_recipe(path: Path) -> ClassRecipe | TextRecipe:
+    """Read and validate a recipe; one with a text encoder is text-conditional.
 
     Raises:
         PlanError: naming every key or value that does not fit.
     """
-    return TrainConfig(**read_mapping(path))
+    content = read_mapping(path)
+    return TextRecipe(**content) if "text_encoder" in content else ClassRecipe(**content)

@@ -1,4 +1,4 @@
-"""Stage 2: a bank of encoded crops, so that the transformer never waits for the encoder."""
+"""A bank of encoded crops, so that the transformer never waits for the encoder."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .config import TrainConfig
+from .config import ClassRecipe, Recipe, TextRecipe
+from .starting_point import starting_point
 from .streams import Stream, training_crops
 
 
 @dataclass(frozen=True)
 class LatentBank:
-    """Latents ``[N, C, h, w]`` (float32, spread 1 over the whole bank) and their labels ``[N]``."""
+    """Latents ``[N, C, h, w]`` (float32, about spread 1) and their labels ``[N]``."""
 
     latents: Tensor
     labels: Tensor
@@ -27,15 +28,10 @@ class LatentBank:
 
     @classmethod
     def load(cls, path: Path) -> LatentBank:
-        """Read a bank and bring its latents to unit spread."""
+        """Read a bank and scale its latents as the transformer sees them."""
         stored = load_file(path)
         factor = float(stored["scaling_factor"])
         return cls(stored["latents"].float() * factor, stored["labels"], factor)
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``count`` entries with replacement: latents and labels."""
-        chosen = torch.randint(len(self.labels), (count,), generator=generator)
-        return self.latents[chosen], self.labels[chosen]
 
 
 @torch.no_grad()
@@ -58,7 +54,7 @@ def encode_batches(
 class LatentStage:
     """Encodes the bank with the trained autoencoder; complete when ``bank.safetensors`` exists."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+    def __init__(self, config: ClassRecipe | TextRecipe, accelerator: Accelerator) -> None:
         self.config = config
         self.accelerator = accelerator
         self.path = bank_path(config)
@@ -67,8 +63,7 @@ class LatentStage:
         """Encode, measure the spread, and write the bank in one atomic rename."""
         if self.path.exists():
             return
-        folder = self.config.output / "autoencoder" / "model"
-        autoencoder = AutoencoderKL.from_pretrained(folder)
+        autoencoder = AutoencoderKL.from_pretrained(autoencoder_folder(self.config))
         autoencoder.to(self.accelerator.device, memory_format=torch.channels_last)
         crops = training_crops(self.config, Stream.LATENTS)
         stage, size = self.config.latents, self.config.data.crop_size
@@ -77,13 +72,23 @@ class LatentStage:
             for start in range(0, stage.crops, stage.batch_size)
         )
         latents, labels = encode_batches(autoencoder, pictures, self.accelerator)
-        factor = (1 / latents.float().std()).reshape(1)
+        if isinstance(self.config, TextRecipe):
+            factor = torch.tensor([autoencoder.config.scaling_factor])
+        else:
+            factor = (1 / latents.float().std()).reshape(1)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         save_file({"latents": latents, "labels": labels, "scaling_factor": factor}, partial)
         os.replace(partial, self.path)
 
 
-def bank_path(config: TrainConfig) -> Path:
+def autoencoder_folder(config: ClassRecipe | TextRecipe) -> Path:
+    """The autoencoder that encodes the bank and decodes the samples."""
+    if isinstance(config, TextRecipe):
+        return starting_point(config) / "vae"
+    return config.output / "autoencoder" / "model"
+
+
+def bank_path(config: Recipe) -> Path:
     """Where the bank of a run lives."""
     return config.output / "latents" / "bank.safetensors"

@@ -9,13 +9,13 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from .checkpoint import read_json, write_json
-from .config import TrainConfig, TransformerConfig
-from .transformer import build_transformer
+from .config import Recipe, TransformerConfig
+from .dit_transformer import build_transformer
 
 _WARMUP_STEPS, _TIMED_STEPS = 1, 3
 
 
-def choose_precision(config: TrainConfig) -> str:
+def choose_precision(config: Recipe) -> str:
     """``"no"`` or ``"bf16"``; a resumed run keeps its first choice, or it would not be exact."""
     if config.mixed_precision != "auto":
         return config.mixed_precision

@@ -15,8 +15,8 @@ from dit_accel.extractors.ref import MODEL_FILE, read_extractor
 from dit_accel.measure.provenance import provenance
 from dit_accel.reporting.bench_markdown import markdown_table
 
+from .card_parts import Training
 from .degradations import DEGRADATIONS
-from .model_card import Training
 from .photos import PHOTOS, CropSource, load_photos
 from .ref_config import RefConfig
 from .ref_heads import head_scores

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dit_accel.resources import config_folder
 
-from .config import load_config
+from .config import load_recipe
 from .photos import CropSource
 from .ref_bank import to_bytes
 from .streams import Stream, training_crops
@@ -38,4 +38,4 @@ def photo_crops(count: int, size: int, *, start: int = 0, batch_size: int = 64) 
 
 def reference_source() -> CropSource:
     """The stream itself, which also knows where each crop lies."""
-    return training_crops(load_config(config_folder("train") / "dit_photos.yaml"), Stream.REFERENCE)
+    return training_crops(load_recipe(config_folder("train") / "dit_photos.yaml"), Stream.REFERENCE)

@@ -7,7 +7,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from .config import TrainConfig
+from .config import ClassRecipe, Recipe
 from .photos import CropSource, load_photos
 
 
@@ -22,14 +22,15 @@ class Stream(IntEnum):
     SAMPLES = 5
     REF_FEATURES = 6
     REFERENCE = 7
+    CAPTIONS = 8
 
 
-def training_crops(config: TrainConfig, stream: Stream) -> CropSource:
+def training_crops(config: Recipe, stream: Stream) -> CropSource:
     """The endless crop source of one purpose."""
     return CropSource(load_photos(), (config.seed, stream), config.data.scale)
 
 
-def held_out_crops(config: TrainConfig) -> tuple[Tensor, Tensor]:
+def held_out_crops(config: ClassRecipe) -> tuple[Tensor, Tensor]:
     """The fixed scoring set, sorted by class: ``[N, 3, S, S]`` in [-1, 1] and labels ``[N]``."""
     source = training_crops(config, Stream.HELD_OUT)
     count = config.data.held_out_per_class * len(source.photos)

@@ -1,4 +1,4 @@
-"""A recipe small enough to run whole within seconds, and its run shared by the tests."""
+"""Recipes small enough to run whole within seconds, and their runs shared by the tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from dit_accel.training.config import TrainConfig
+from dit_accel.training.config import ClassRecipe, TextRecipe
 from dit_accel.training.stages import StageName, run_stage
 
 LOOP = {
@@ -49,7 +49,7 @@ def tiny_recipe(folder: Path) -> dict[str, Any]:
             "attention_head_dim": 16,
             "patch_size": 2,
             "batch_size": 4,
-            "label_dropout": 0.1,
+            "condition_dropout": 0.1,
             "ema_decay": 0.9,
             "ema_power": 0.75,
             "loop": {**LOOP, "muon_ratio": 3.0},
@@ -61,6 +61,34 @@ def tiny_recipe(folder: Path) -> dict[str, Any]:
             "guidance_scales": [1.0, 4.0],
             "samples_per_class": 1,
             "sampling_steps": 2,
+        },
+    }
+
+
+def tiny_text_recipe(folder: Path, start_from: Path) -> dict[str, Any]:
+    """The contents of a text recipe that starts from the published folder of the tiny recipe."""
+    common = tiny_recipe(folder)
+    for name in ("autoencoder", "classifier"):
+        del common[name]
+    return {
+        **common,
+        "start_from": str(start_from),
+        "data": {"crop_size": 32, "scale": [0.6, 1.0]},
+        "text_encoder": {
+            "d_model": 8,
+            "d_kv": 4,
+            "d_ff": 8,
+            "num_layers": 1,
+            "num_heads": 2,
+            "max_tokens": 24,
+            "batch_size": 8,
+            "loop": LOOP,
+        },
+        # Untrained as they are, its samples follow nothing.
+        "publish": {
+            **common["publish"],
+            "min_photograph_accuracy": 0.0,
+            "min_part_accuracy": 0.0,
         },
     }
 
@@ -82,14 +110,29 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> ClassRecipe:
     """The tiny recipe, validated."""
-    return TrainConfig(**tiny_recipe(tmp_path_factory.mktemp("training")))
+    return ClassRecipe(**tiny_recipe(tmp_path_factory.mktemp("training")))
 
 
 @pytest.fixture(scope="session")
-def finished(config: TrainConfig) -> TrainConfig:
+def finished(config: ClassRecipe) -> ClassRecipe:
     """The tiny recipe after every stage has run."""
+    run_stage(StageName.ALL, config)
+    return config
+
+
+@pytest.fixture
+def text_recipe(tmp_path: Path, finished: ClassRecipe) -> dict[str, Any]:
+    """The contents of a tiny text recipe that a test may change."""
+    return tiny_text_recipe(tmp_path, finished.publish.folder)
+
+
+@pytest.fixture(scope="session")
+def finished_text(finished: ClassRecipe, tmp_path_factory: pytest.TempPathFactory) -> TextRecipe:
+    """A tiny text recipe after every stage has run."""
+    folder = tmp_path_factory.mktemp("text")
+    config = TextRecipe(**tiny_text_recipe(folder, finished.publish.folder))
     run_stage(StageName.ALL, config)
     return config
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from dit_accel.training.dit_transformer import build_transformer
 from dit_accel.training.optimizers import build_optimizers, set_learning_rate
-from dit_accel.training.transformer import build_transformer
 
 
 def owned(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 import torch
 
-from dit_accel.training.config import TrainConfig
+from dit_accel.training.config import ClassRecipe
 from dit_accel.training.photos import PHOTOS, CropSource, load_photos
 from dit_accel.training.streams import Stream, held_out_crops, training_crops
 
@@ -75,7 +75,7 @@ def test_pixels_span_minus_one_to_one(photos):
     assert pixels.max() > 0.9
 
 
-def test_held_out_crops_are_fixed_sorted_and_never_trained_on(config: TrainConfig):
+def test_held_out_crops_are_fixed_sorted_and_never_trained_on(config: ClassRecipe):
     pixels, labels = held_out_crops(config)
     again, _ = held_out_crops(config)
     assert torch.equal(pixels, again)
@@ -86,7 +86,7 @@ def test_held_out_crops_are_fixed_sorted_and_never_trained_on(config: TrainConfi
         assert held_out not in [source.crop(index) for index in range(60)]
 
 
-def test_held_out_geometry_does_not_drift(config: TrainConfig):
+def test_held_out_geometry_does_not_drift(config: ClassRecipe):
     """The numbers in published cards are only comparable while these crops stay the same."""
     source = training_crops(config, Stream.HELD_OUT)
     text = "".join(f"{source.crop(index)}" for index in range(30))

@@ -11,9 +11,9 @@ import pytest
 import torch
 from diffusers import DiTPipeline
 
+from dit_accel.training.class_conditioning import sample
 from dit_accel.training.classifier import accuracy, load_classifier
 from dit_accel.training.photos import PHOTOS
-from dit_accel.training.pipeline import sample
 
 SHIPPED = Path(__file__).parents[2] / "dit_accel" / "reference_models" / "dit-photos"
 PROBE = """

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dit_accel.training.config import TrainConfig, load_config
+from dit_accel.errors import DitAccelError, PlanError
+from dit_accel.training.config import ClassRecipe, TextRecipe, load_recipe
+from dit_accel.training.stages import StageName, run_stage
+from dit_accel.training.starting_point import starting_point
 
-RECIPE = Path(__file__).parents[2] / "configs" / "train" / "dit_photos.yaml"
+RECIPES = Path(__file__).parents[2] / "configs" / "train"
 
 
 @pytest.mark.parametrize(
@@ -17,13 +20,20 @@ RECIPE = Path(__file__).parents[2] / "configs" / "train" / "dit_photos.yaml"
 def test_a_misspelt_key_is_refused_at_every_level(recipe, place):
     (recipe[place] if place else recipe)["stpes"] = 3
     with pytest.raises(ValueError, match="stpes"):
-        TrainConfig(**recipe)
+        ClassRecipe(**recipe)
+
+
+@pytest.mark.parametrize("place", ["", "data", "text_encoder", "latents", "transformer", "publish"])
+def test_a_misspelt_key_of_a_text_recipe_is_refused_at_every_level(text_recipe, place):
+    (text_recipe[place] if place else text_recipe)["stpes"] = 3
+    with pytest.raises(PlanError, match="stpes"):
+        TextRecipe(**text_recipe)
 
 
 def test_a_misspelt_loop_key_is_refused(recipe):
     recipe["transformer"]["loop"] = {**recipe["transformer"]["loop"], "lr": 1e-3}
     with pytest.raises(ValueError, match="lr"):
-        TrainConfig(**recipe)
+        ClassRecipe(**recipe)
 
 
 @pytest.mark.parametrize(
@@ -33,16 +43,16 @@ def test_a_misspelt_loop_key_is_refused(recipe):
 def test_values_out_of_range_are_refused(recipe, section, key, value):
     recipe[section][key] = value
     with pytest.raises(ValueError, match=key):
-        TrainConfig(**recipe)
+        ClassRecipe(**recipe)
 
 
-def test_a_recipe_cannot_be_changed_once_read(config: TrainConfig):
+def test_a_recipe_cannot_be_changed_once_read(config: ClassRecipe):
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 3
 
 
 def test_the_shipped_recipe_describes_the_reference_model():
-    config = load_config(RECIPE)
+    config = load_recipe(RECIPES / "dit_photos.yaml")
     assert config.output == Path("runs/train/dit_photos")
     assert config.data.crop_size == 128
     assert len(config.autoencoder.block_out_channels) == 3  # two halvings: f4, 32 x 32 latents
@@ -51,3 +61,44 @@ def test_the_shipped_recipe_describes_the_reference_model():
     assert (transformer.num_layers, transformer.patch_size) == (10, 2)
     assert (transformer.num_attention_heads, transformer.attention_head_dim) == (3, 64)
     assert config.publish.guidance_scales == (1.5, 2.5, 4.0)
+
+
+def test_the_shipped_text_recipe_starts_from_the_shipped_dit():
+    config = load_recipe(RECIPES / "pixart_photos.yaml")
+    assert isinstance(config, TextRecipe)
+    assert starting_point(config).name == "dit-photos"
+    before = load_recipe(RECIPES / "dit_photos.yaml")
+    assert config.data.crop_size == before.data.crop_size
+    assert config.data.scale == before.data.scale
+    assert config.publish.guidance_scales == (1.0, 2.0, 4.5)
+    assert config.publish.samples_per_class == 10  # every part once
+    assert config.publish.min_photograph_accuracy == 0.85
+    assert config.publish.min_part_accuracy == 0.5
+
+
+def test_a_text_recipe_may_start_from_a_folder(text_recipe, finished):
+    assert starting_point(TextRecipe(**text_recipe)) == finished.publish.folder
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dit-photo", r'start_from: got "dit-photo", expected .*did you mean .dit-photos'),
+        ("pixart-photos", "expected a DiTTransformer2DModel; name a class-conditional"),
+        ("dit-photos", r"transformer.num_layers: got 2, expected 10 as in .*same shape"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(text_recipe, name, message):
+    config = TextRecipe(**{**text_recipe, "start_from": name})
+    with pytest.raises(DitAccelError, match=message):
+        run_stage(StageName.ALL, config)
+    assert not config.output.exists()
+
+
+def test_a_stage_of_the_other_kind_of_recipe_is_refused(text_recipe, config):
+    text_names = "text-encoder, latents, transformer, publish, all"
+    for stage in (StageName.AUTOENCODER, StageName.CLASSIFIER):
+        with pytest.raises(DitAccelError, match=f'got "{stage.value}", .*{text_names}'):
+            run_stage(stage, TextRecipe(**text_recipe))
+    with pytest.raises(DitAccelError, match="autoencoder, classifier, latents"):
+        run_stage(StageName.TEXT_ENCODER, config)

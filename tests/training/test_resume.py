@@ -11,16 +11,25 @@ import torch
 from dit_accel.training.autoencoder import AutoencoderStage
 from dit_accel.training.checkpoint import RunLog, load_if_present, save_atomically
 from dit_accel.training.classifier import ClassifierStage
-from dit_accel.training.config import LoopConfig, TrainConfig
-from dit_accel.training.latents import bank_path
+from dit_accel.training.config import LoopConfig, Recipe
 from dit_accel.training.loop import learning_rate
+from dit_accel.training.text_encoder import TextEncoderStage
 from dit_accel.training.transformer_stage import TransformerStage
 
 STAGES = {
     "autoencoder": AutoencoderStage,
     "classifier": ClassifierStage,
+    "text_encoder": TextEncoderStage,
     "transformer": TransformerStage,
 }
+CASES = [
+    ("finished", "autoencoder"),
+    ("finished", "classifier"),
+    ("finished", "transformer"),
+    ("finished_text", "text_encoder"),
+    ("finished_text", "transformer"),
+]
+SHARED = ("latents/bank.safetensors", "autoencoder/model", "text_encoder/model")
 
 
 class KilledError(Exception):
@@ -39,14 +48,13 @@ def kill_after(loss: Callable, steps: int) -> Callable:
     return lossy
 
 
-def fresh_run(finished: TrainConfig, folder: Path) -> TrainConfig:
-    """The finished recipe in a new folder that shares only its latent bank and autoencoder."""
-    config = finished.model_copy(update={"output": folder})
-    bank_path(config).parent.mkdir(parents=True)
-    bank_path(config).symlink_to(bank_path(finished))
-    (folder / "autoencoder").mkdir()
-    (folder / "autoencoder" / "model").symlink_to(finished.output / "autoencoder" / "model")
-    return config
+def fresh_run(finished: Recipe, folder: Path, name: str = "transformer") -> Recipe:
+    """The finished recipe in a new folder that shares only what other stages than `name` left."""
+    for shared in SHARED:
+        if (finished.output / shared).exists() and not shared.startswith(name):
+            (folder / shared).parent.mkdir(parents=True)
+            (folder / shared).symlink_to(finished.output / shared)
+    return finished.model_copy(update={"output": folder})
 
 
 def states_equal(left: object, right: object) -> bool:
@@ -60,10 +68,11 @@ def states_equal(left: object, right: object) -> bool:
     return left == right
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(("recipe_run", "name"), CASES)
 @pytest.mark.parametrize("killed_after", [2, 3])
-def test_resumed_run_is_bit_exact(finished, tmp_path, accelerator, name, killed_after):
-    config = fresh_run(finished, tmp_path / "resumed")
+def test_resumed_run_is_bit_exact(request, tmp_path, accelerator, recipe_run, name, killed_after):
+    finished = request.getfixturevalue(recipe_run)
+    config = fresh_run(finished, tmp_path / "resumed", name)
     first = STAGES[name](config, accelerator)
     with pytest.raises(KilledError):
         first.trainer.run(kill_after(first.loss, killed_after), first.preview)
@@ -77,11 +86,12 @@ def test_resumed_run_is_bit_exact(finished, tmp_path, accelerator, name, killed_
     assert states_equal(uninterrupted, resumed)
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize(("recipe_run", "name"), CASES)
 def test_resumed_run_logs_every_step_once_with_the_same_losses(
-    finished, tmp_path, accelerator, name
+    request, tmp_path, accelerator, recipe_run, name
 ):
-    config = fresh_run(finished, tmp_path / "resumed")
+    finished = request.getfixturevalue(recipe_run)
+    config = fresh_run(finished, tmp_path / "resumed", name)
     first = STAGES[name](config, accelerator)
     with pytest.raises(KilledError):
         first.trainer.run(kill_after(first.loss, 3), first.preview)
@@ -93,12 +103,16 @@ def test_resumed_run_logs_every_step_once_with_the_same_losses(
     assert losses(config, name) == losses(finished, name)
 
 
-def losses(config: TrainConfig, name: str) -> list[tuple[int, float]]:
+def losses(config: Recipe, name: str) -> list[tuple[int, float]]:
     records = RunLog(config.output / name / "log.jsonl").read()
     return [(record["step"], record["loss"]) for record in records if "loss" in record]
 
 
-def test_the_data_order_does_not_depend_on_where_a_run_was_resumed(finished, tmp_path, accelerator):
+@pytest.mark.parametrize("recipe_run", ["finished", "finished_text"])
+def test_the_data_order_does_not_depend_on_where_a_run_was_resumed(
+    request, tmp_path, accelerator, recipe_run
+):
+    finished = request.getfixturevalue(recipe_run)
     config = fresh_run(finished, tmp_path / "other")
     fresh = TransformerStage(config, accelerator)
     resumed = TransformerStage(finished, accelerator)

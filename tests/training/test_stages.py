@@ -10,13 +10,13 @@ from diffusers import AutoencoderKL
 
 from dit_accel.training.autoencoder import psnr, reconstruct
 from dit_accel.training.checkpoint import load_if_present, read_json
+from dit_accel.training.class_conditioning import ClassConditioning
 from dit_accel.training.classifier import accuracy, load_classifier
+from dit_accel.training.dit_transformer import build_transformer
 from dit_accel.training.latents import LatentBank, bank_path
 from dit_accel.training.photos import PHOTOS
-from dit_accel.training.pipeline import assemble_pipeline
 from dit_accel.training.precision import choose_precision
 from dit_accel.training.streams import held_out_crops
-from dit_accel.training.transformer import build_transformer
 
 
 def test_psnr_of_a_known_error():
@@ -55,7 +55,8 @@ def test_an_untrained_transformer_predicts_zero_and_shares_its_embedders(config)
 def test_an_assembled_pipeline_carries_the_averaged_weights_in_separate_embedders(finished):
     state = load_if_present(finished.output / "transformer" / "checkpoint.pt")
     averaged = state["ema"]["shadow_params"]
-    pipeline = assemble_pipeline(finished, LatentBank.load(bank_path(finished)), averaged)
+    bank = LatentBank.load(bank_path(finished))
+    pipeline = ClassConditioning(finished, bank.labels).assemble(bank, averaged)
     blocks = pipeline.transformer.transformer_blocks
     assert len({id(block.norm1.emb) for block in blocks}) == len(blocks)
     shared = build_transformer(finished.transformer, channels=4, sample_size=8)

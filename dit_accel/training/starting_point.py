@@ -1,0 +1,47 @@
+"""The trained class-conditional pipeline that a text-conditional one starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dit_accel.errors import DitAccelError, did_you_mean, mismatch
+from dit_accel.reference_models import available, find
+
+from .config import TextRecipe
+
+_SHAPE = ("num_layers", "num_attention_heads", "attention_head_dim", "patch_size")
+
+
+def starting_point(config: TextRecipe) -> Path:
+    """Folder of the recipe's ``start_from``, whose weights fit the recipe's transformer.
+
+    Raises:
+        DitAccelError: no pipeline is there, it is no DiT, or its shape is another.
+    """
+    folder = _folder(config.start_from)
+    stored = json.loads((folder / "transformer" / "config.json").read_text())
+    if stored["_class_name"] != "DiTTransformer2DModel":
+        expected = "a DiTTransformer2DModel"
+        raise DitAccelError(
+            f"start_from: {folder}: "
+            + mismatch(stored["_class_name"], expected, "name a class-conditional pipeline")
+        )
+    for name in _SHAPE:
+        wanted = getattr(config.transformer, name)
+        if stored[name] != wanted:
+            expected = f"{stored[name]} as in {folder}"
+            remedy = "weights can only be taken over by a transformer of the same shape"
+            raise DitAccelError(f"transformer.{name}: {mismatch(wanted, expected, remedy)}")
+    return folder
+
+
+def _folder(name: str) -> Path:
+    if name in available():
+        return find(name)
+    folder = Path(name)
+    if not (folder / "model_index.json").is_file():
+        expected = f"{' or '.join(available())}, or a diffusers pipeline folder"
+        remedy = did_you_mean(name, available()) + "correct the name, or train that one first"
+        raise DitAccelError(f"start_from: {mismatch(name, expected, remedy)}")
+    return folder
