@@ -15,7 +15,7 @@ from dit_accel.pipelines.pixart_sampling import PixArtSampling
 class PixArtAlphaPipeline(PixArtSampling, StockPixArtAlphaPipeline):
     """PixArt-α (arXiv:2310.00426): 120 text tokens, micro-conditions at 1024 px."""
 
-    aspect_ratio_bins: ClassVar = {
+    aspect_ratio_tables: ClassVar = {
         32: ASPECT_RATIO_256_BIN,
         64: ASPECT_RATIO_512_BIN,
         128: ASPECT_RATIO_1024_BIN,

@@ -1,7 +1,6 @@
-"""The denoising loop shared by our PixArt-α and PixArt-Σ pipelines."""
+"""The call shared by our PixArt-α and PixArt-Σ pipelines."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,11 +14,12 @@ from dit_accel.pipelines.denoising import (
     StepCallback,
     check_noise_inputs,
     check_run,
-    guided_prediction,
     plan_applied,
     uses_learned_variance,
 )
-from dit_accel.pipelines.pixart_size import AspectRatioBins, PixArtSize
+from dit_accel.pipelines.pixart_bins import AspectRatioTables
+from dit_accel.pipelines.pixart_size import PixArtSize
+from dit_accel.pipelines.pixart_steps import LegacyCallback, PixArtSteps
 from dit_accel.pipelines.pixart_texts import PixArtTexts, guidance_rows
 from dit_accel.pipelines.text_embeddings import TextEmbeddingCache
 
@@ -31,29 +31,6 @@ else:
     # Not a DiffusionPipeline by itself: `custom_pipeline=` wants one pipeline class in a file, and
     # counts those that the file imports.
     _StockPipeline = object
-
-
-@dataclass(frozen=True)
-class _LegacyCallback:
-    """The stock pipelines' ``callback`` and ``callback_steps``; steps count whole solver steps."""
-
-    function: Callable[[int, int, torch.Tensor], None] | None
-    every: int
-    solver_order: int
-
-    def __call__(self, index: int, timestep: Any, latents: torch.Tensor) -> None:
-        if self.function is not None and index % self.every == 0:
-            self.function(index // self.solver_order, timestep, latents)
-
-
-@dataclass(frozen=True)
-class _Conditions:
-    """What the transformer sees beside the latents; R rows, unconditional half first if guided."""
-
-    guidance_scale: float
-    prompt_attention_mask: torch.Tensor
-    added_cond_kwargs: dict[str, torch.Tensor | None]
-    learned_variance: bool
 
 
 class PixArtSampling(_StockPipeline):
@@ -70,9 +47,12 @@ class PixArtSampling(_StockPipeline):
     * Texts are encoded once: another call with the same prompts takes the embeddings from
       ``text_embedding_cache``, exactly as the encoder gave them.
     * Micro-conditions follow ``transformer.use_additional_conditions``, not the sample size.
+    * Resolution binning knows the autoencoder: stock's tables are made for those of factor 8 and
+      four sample sizes; with others the bins are theirs scaled, where stock draws at a multiple of
+      the size or fails.
     """
 
-    aspect_ratio_bins: ClassVar[AspectRatioBins]
+    aspect_ratio_tables: ClassVar[AspectRatioTables]
     default_max_sequence_length: ClassVar[int]
     one_step_returns_prediction: ClassVar[bool]
     _callback_tensor_inputs = ("latents", "prompt_embeds")
@@ -157,8 +137,8 @@ class PixArtSampling(_StockPipeline):
             callback: the stock pipeline's ``f(step, timestep, latents)``.
             callback_steps: call ``callback`` every so many steps.
             clean_caption: clean captions before encoding (needs beautifulsoup4 and ftfy).
-            use_resolution_binning: generate at the nearest size the model was trained at, then
-                resize and crop.
+            use_resolution_binning: generate at the nearest aspect ratio of a table of sizes that
+                have about the tokens of the trained one, then resize and crop.
             max_sequence_length: text tokens; default 120 for α and 300 for Σ.
             plan: what to compute during this call: preset name, YAML path, dict or ``Plan``. None
                 leaves whatever ``dit_accel.accelerate`` installed.
@@ -178,7 +158,7 @@ class PixArtSampling(_StockPipeline):
         with plan_applied(self, plan):
             check_run(num_inference_steps, output_type)
             size = PixArtSize.resolve(
-                self, height, width, self.aspect_ratio_bins if use_resolution_binning else None
+                self, height, width, self.aspect_ratio_tables if use_resolution_binning else None
             )
             texts = PixArtTexts(
                 prompt,
@@ -190,9 +170,13 @@ class PixArtSampling(_StockPipeline):
                 guided=guidance_scale > 1,
                 num_images_per_prompt=num_images_per_prompt,
                 clean_caption=clean_caption,
-                max_sequence_length=max_sequence_length or self.default_max_sequence_length,
+                max_sequence_length=(
+                    self.default_max_sequence_length
+                    if max_sequence_length is None
+                    else max_sequence_length
+                ),
             )
-            batch_size = texts.check(self, size.height, size.width, callback_steps)
+            batch_size = texts.check(self, callback_steps)
             channels, factor = self.transformer.config.in_channels, self.vae_scale_factor
             shape = (batch_size, channels, size.height // factor, size.width // factor)
             check_noise_inputs(generator, latents, shape)
@@ -204,110 +188,29 @@ class PixArtSampling(_StockPipeline):
             learned_variance = uses_learned_variance(self.transformer, self.scheduler)
 
             embeds, mask = guidance_rows(texts.encode(self, self.text_embedding_cache))
-            conditions = _Conditions(
-                guidance_scale, mask, self._micro_conditions(size, embeds), learned_variance
-            )
             device = self._execution_device
             times, num_inference_steps = retrieve_timesteps(
                 self.scheduler, num_inference_steps, device, timesteps, sigmas
             )
+            # Stock's, which takes pixels, in the order of its arguments.
             latents = self.prepare_latents(
-                batch_size,
-                channels,
-                size.height,
-                size.width,
-                embeds.dtype,
-                device,
-                generator,
-                latents,
+                *(batch_size, channels, size.height, size.width),
+                *(embeds.dtype, device, generator, latents),
             )
-            latents = self._denoise(
-                latents,
-                embeds,
-                conditions,
-                times,
-                num_inference_steps,
+            steps = PixArtSteps(
+                guidance_scale,
+                mask,
+                size.micro_conditions(self.transformer, embeds),
+                learned_variance,
+                self.one_step_returns_prediction,
                 self.prepare_extra_step_kwargs(generator, eta),
                 step_callback,
-                _LegacyCallback(callback, callback_steps, self.scheduler.order),
+                LegacyCallback(callback, callback_steps, self.scheduler.order),
             )
+            latents = steps.run(self, latents, embeds, times, num_inference_steps)
             images = self._decoded(latents, size, output_type)
             self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-    def _micro_conditions(
-        self, size: PixArtSize, embeds: torch.Tensor
-    ) -> dict[str, torch.Tensor | None]:
-        """Size and aspect ratio for each row of ``embeds``, where the transformer asks for them."""
-        if not self.transformer.use_additional_conditions:
-            return {"resolution": None, "aspect_ratio": None}
-        resolution = torch.tensor([[size.height, size.width]])
-        aspect_ratio = torch.tensor([[float(size.height / size.width)]])
-        return {
-            "resolution": resolution.to(embeds).repeat(len(embeds), 1),
-            "aspect_ratio": aspect_ratio.to(embeds).repeat(len(embeds), 1),
-        }
-
-    def _denoise(
-        self,
-        latents: torch.Tensor,
-        embeds: torch.Tensor,
-        conditions: _Conditions,
-        timesteps: torch.Tensor,
-        num_inference_steps: int,
-        step_arguments: dict[str, Any],
-        callback: StepCallback,
-        legacy_callback: _LegacyCallback,
-    ) -> torch.Tensor:
-        order = self.scheduler.order
-        warmup = max(len(timesteps) - num_inference_steps * order, 0)
-        # One-step distilled α models (DMD): the result is the prediction of the clean latents,
-        # without the noise that DDPM adds.
-        wanted = 1 if self.one_step_returns_prediction and num_inference_steps == 1 else 0
-        if hasattr(self.scheduler, "set_begin_index"):
-            self.scheduler.set_begin_index(0)  # spares a lookup, and a device sync, in `step`
-        with self.progress_bar(total=num_inference_steps) as progress_bar:
-            for index, timestep in enumerate(timesteps):
-                outputs = self.scheduler.step(
-                    self._predict(latents, timestep, embeds, conditions),
-                    timestep,
-                    latents,
-                    **step_arguments,
-                    return_dict=False,
-                )
-                latents = outputs[min(wanted, len(outputs) - 1)]
-                changed = callback(self, index, timestep, latents=latents, prompt_embeds=embeds)
-                latents, embeds = changed["latents"], changed["prompt_embeds"]
-                done = index + 1
-                if done == len(timesteps) or (done > warmup and done % order == 0):
-                    progress_bar.update()
-                    legacy_callback(index, timestep, latents)
-        return latents
-
-    def _predict(
-        self,
-        latents: torch.Tensor,
-        timestep: torch.Tensor,
-        embeds: torch.Tensor,
-        conditions: _Conditions,
-    ) -> torch.Tensor:
-        """The guided output of the transformer, in the channels the scheduler wants."""
-        channels = latents.shape[1]
-        guided = conditions.guidance_scale > 1
-        rows = torch.cat([latents, latents]) if guided else latents
-        rows = self.scheduler.scale_model_input(rows, timestep)
-        prediction: torch.Tensor = self.transformer(
-            rows,
-            encoder_hidden_states=embeds,
-            encoder_attention_mask=conditions.prompt_attention_mask,
-            timestep=timestep.to(rows.device).expand(len(rows)),
-            added_cond_kwargs=conditions.added_cond_kwargs,
-            return_dict=False,
-        )[0]
-        if guided:
-            uncond, cond = prediction.chunk(2)
-            prediction = guided_prediction(cond, uncond, conditions.guidance_scale, channels)
-        return prediction if conditions.learned_variance else prediction[:, :channels]
 
     def _decoded(self, latents: torch.Tensor, size: PixArtSize, output_type: str | None) -> Any:
         if output_type == "latent":
@@ -315,8 +218,4 @@ class PixArtSampling(_StockPipeline):
         images = self.vae.decode(
             latents.to(self.vae.dtype) / self.vae.config.scaling_factor, return_dict=False
         )[0]
-        if size.binned:
-            images = self.image_processor.resize_and_crop_tensor(
-                images, size.output_width, size.output_height
-            )
-        return self.image_processor.postprocess(images, output_type=output_type)
+        return self.image_processor.postprocess(size.fit(images), output_type=output_type)

@@ -16,7 +16,7 @@ from dit_accel.pipelines.pixart_sampling import PixArtSampling
 class PixArtSigmaPipeline(PixArtSampling, StockPixArtSigmaPipeline):
     """PixArt-Σ (arXiv:2403.04692): 300 text tokens, up to 2048 px."""
 
-    aspect_ratio_bins: ClassVar = {
+    aspect_ratio_tables: ClassVar = {
         32: ASPECT_RATIO_256_BIN,
         64: ASPECT_RATIO_512_BIN,
         128: ASPECT_RATIO_1024_BIN,

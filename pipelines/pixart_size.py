@@ -1,10 +1,12 @@
 """The pixels of one PixArt call: what is asked for, and what is generated."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-AspectRatioBins = Mapping[int, Mapping[str, Sequence[float]]]
+import torch
+from torch.nn import functional as F
+
+from dit_accel.pipelines.pixart_bins import AspectRatioTables, aspect_ratio_bins
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,10 @@ class PixArtSize:
     width: int
     output_height: int
     output_width: int
-    binned: bool
 
     @classmethod
     def resolve(
-        cls, pipe: Any, height: int | None, width: int | None, bins: AspectRatioBins | None
+        cls, pipe: Any, height: int | None, width: int | None, tables: AspectRatioTables | None
     ) -> "PixArtSize":
         """Fill in the transformer's own size and go to the nearest bin.
 
@@ -27,28 +28,63 @@ class PixArtSize:
             pipe: a PixArt pipeline.
             height: pixels asked for; None for ``sample_size``.
             width: pixels asked for; None for ``sample_size``.
-            bins: for each ``sample_size``, height and width by aspect ratio; None for no binning.
+            tables: stock's tables of sizes by aspect ratio, which ``aspect_ratio_bins`` fits to
+                this pipeline; None for no binning.
 
         Raises:
-            ValueError: when there are no bins for the transformer's ``sample_size``, or the size
-                does not divide into latent patches.
+            ValueError: when a side is not positive, or the size to generate at does not divide
+                into latent patches.
         """
-        sample_size, factor = pipe.transformer.config.sample_size, pipe.vae_scale_factor
-        output = (height or sample_size * factor, width or sample_size * factor)
-        generated = output
-        if bins is not None:
-            if sample_size not in bins:
-                raise ValueError(
-                    f"There are no resolution bins for sample_size {sample_size}, only for "
-                    f"{sorted(bins)}: pass use_resolution_binning=False."
-                )
-            generated = pipe.image_processor.classify_height_width_bin(
-                *output, ratios=dict(bins[sample_size])
-            )
-        multiple = factor * pipe.transformer.config.patch_size
-        if any(side < 1 or side % multiple for side in generated):
+        config, factor = pipe.transformer.config, pipe.vae_scale_factor
+        native = config.sample_size * factor
+        output = (native if height is None else height, native if width is None else width)
+        if min(output) < 1:
             raise ValueError(
-                f"`height` and `width` must be positive multiples of {multiple} (autoencoder "
-                f"factor {factor} x patch size), got {generated[0]} and {generated[1]}."
+                f"`height` and `width` must be positive, got {output[0]} and {output[1]}."
             )
-        return cls(*generated, *output, binned=bins is not None)
+        generated = output
+        if tables is not None:
+            bins = aspect_ratio_bins(tables, config.sample_size, factor, config.patch_size)
+            generated = pipe.image_processor.classify_height_width_bin(*output, ratios=bins)
+        multiple = factor * config.patch_size
+        if any(side % multiple for side in generated):
+            raise ValueError(
+                f"`height` and `width` must be multiples of {multiple} (autoencoder factor "
+                f"{factor} x patch size), got {generated[0]} and {generated[1]}."
+            )
+        return cls(*generated, *output)
+
+    def micro_conditions(
+        self, transformer: Any, embeds: torch.Tensor
+    ) -> dict[str, torch.Tensor | None]:
+        """Size ``[R, 2]`` and aspect ratio ``[R, 1]`` for each of R rows of ``embeds``.
+
+        None of both where the transformer does not ask for them.
+        """
+        if not transformer.use_additional_conditions:
+            return {"resolution": None, "aspect_ratio": None}
+        resolution = torch.tensor([[self.height, self.width]])
+        aspect_ratio = torch.tensor([[float(self.height / self.width)]])
+        return {
+            "resolution": resolution.to(embeds).repeat(len(embeds), 1),
+            "aspect_ratio": aspect_ratio.to(embeds).repeat(len(embeds), 1),
+        }
+
+    def fit(self, images: torch.Tensor) -> torch.Tensor:
+        """Resize ``[B, C, height, width]`` to cover the output size, and crop the middle.
+
+        Stock's ``resize_and_crop_tensor``, but for an error of rounding that leaves stock's picture
+        one pixel too narrow to crop (1 pixel of 104 remains at 48 x 104).
+        """
+        output = (self.output_height, self.output_width)
+        if (self.height, self.width) == output:
+            return images
+        ratio = max(self.output_height / self.height, self.output_width / self.width)
+        # 184 * (104 / 184) is a little less than 104.
+        covering = (
+            max(self.output_height, int(self.height * ratio)),
+            max(self.output_width, int(self.width * ratio)),
+        )
+        images = F.interpolate(images, size=covering, mode="bilinear", align_corners=False)
+        top, left = ((side - kept) // 2 for side, kept in zip(covering, output, strict=True))
+        return images[:, :, top : top + output[0], left : left + output[1]]

@@ -36,16 +36,17 @@ class PixArtTexts:
     clean_caption: bool
     max_sequence_length: int
 
-    def check(self, pipe: Any, height: int, width: int, callback_steps: int) -> int:
+    def check(self, pipe: Any, callback_steps: int) -> int:
         """Refuse what contradicts itself; return the batch size, P x images per prompt.
 
         Raises:
             ValueError: naming the arguments.
         """
+        any_side = 8  # sizes are `PixArtSize`'s: stock asks for eights with every autoencoder
         pipe.check_inputs(
             self.prompt,
-            height,
-            width,
+            any_side,
+            any_side,
             self.negative_prompt or None,  # the default "" is no contradiction to given embeddings
             callback_steps,
             self.prompt_embeds,
@@ -57,14 +58,24 @@ class PixArtTexts:
             raise ValueError(
                 f"`num_images_per_prompt` must be at least 1, got {self.num_images_per_prompt}."
             )
+        if self.max_sequence_length < 1:
+            raise ValueError(
+                f"`max_sequence_length` must be at least 1, got {self.max_sequence_length}."
+            )
         num_prompts = self._num_prompts()
         if num_prompts == 0:
             raise ValueError("`prompt` is an empty list: pass at least one prompt.")
+        _check_texts("prompt", self.prompt)
+        _check_texts("negative_prompt", self.negative_prompt)
         negatives = self.negative_prompt
-        if isinstance(negatives, list) and len(negatives) != num_prompts:
+        if isinstance(negatives, list | tuple) and len(negatives) != num_prompts:
             raise ValueError(
                 f"`negative_prompt` is a list of {len(negatives)} for {num_prompts} prompts."
             )
+        _check_mask("prompt", self.prompt_embeds, self.prompt_attention_mask)
+        _check_mask(
+            "negative_prompt", self.negative_prompt_embeds, self.negative_prompt_attention_mask
+        )
         if self._needs_encoder() and (pipe.text_encoder is None or pipe.tokenizer is None):
             raise ValueError(
                 "This pipeline has no text encoder: pass `prompt_embeds` with its mask and, for "
@@ -124,6 +135,22 @@ def guidance_rows(texts: TextEmbeddings) -> tuple[torch.Tensor, torch.Tensor]:
     if negative is None or negative_mask is None:
         return embeds, mask
     return torch.cat([negative, embeds]), torch.cat([negative_mask, mask])
+
+
+def _check_texts(name: str, texts: Any) -> None:
+    for text in texts if isinstance(texts, list | tuple) else [texts]:
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"`{name}` must be a text or a list of texts, got {text!r}.")
+
+
+def _check_mask(name: str, embeds: torch.Tensor | None, mask: torch.Tensor | None) -> None:
+    if embeds is None or mask is None:  # stock has asked for both or none
+        return
+    if embeds.ndim != 3 or mask.shape != embeds.shape[:2]:
+        raise ValueError(
+            f"`{name}_embeds` has shape {list(embeds.shape)} and `{name}_attention_mask` "
+            f"{list(mask.shape)}; expected [P, L, D] and [P, L]."
+        )
 
 
 def _hashable(prompt: str | list[str] | None) -> str | tuple[str, ...] | None:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+# Of each parameter: an edit that misses all of them by chance touches few of its values.
+VALUES_COMPARED = 16
+
 
 class TextEmbeddings(NamedTuple):
     """What ``encode_prompt`` returns: embeddings ``[B, L, D]`` and masks ``[B, L]``.
@@ -36,9 +39,9 @@ class TextEmbeddingCache:
 
     Exact: an entry is one call (the whole prompt list), because the rounding of a matrix product
     may depend on the batch it is computed in. It forgets everything when the encoder or tokenizer
-    is another object, moves to another dtype, or has its weights changed in place (which torch's
-    version counters show). Changes that leave no such trace, like switching an adapter on, need
-    ``clear()``.
+    is another object, or the encoder's weights have other names, types or values (a few values of
+    each weight are looked at). Changes that leave no such trace, like switching an adapter on, need
+    ``clear()``. Copies and pickles of a cache start empty.
 
     Args:
         max_entries: calls remembered; one of PixArt's with 300 tokens, guidance and bfloat16
@@ -50,6 +53,10 @@ class TextEmbeddingCache:
         self._entries: OrderedDict[Hashable, TextEmbeddings] = OrderedDict()
         self._owners: tuple[weakref.ref[Any], ...] = ()
         self._weights: Hashable = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Weak references can't be pickled, and a copied pipeline has an encoder of its own.
+        return TextEmbeddingCache, (self.max_entries,)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -91,7 +98,7 @@ class TextEmbeddingCache:
         return self._entries[key].clone()
 
     def _forget_if_changed(self, text_encoder: nn.Module, tokenizer: object) -> None:
-        weights = _weights_version(text_encoder)
+        weights = _fingerprint(text_encoder)
         owners = [id(owner()) for owner in self._owners]
         if owners != [id(text_encoder), id(tokenizer)] or weights != self._weights:
             self.clear()
@@ -101,12 +108,28 @@ class TextEmbeddingCache:
             self._weights = weights
 
 
-def _weights_version(module: nn.Module) -> Hashable:
-    """Changes whenever parameters are added, removed, converted or written to in place.
+def _fingerprint(module: nn.Module) -> Hashable:
+    """Changes whenever parameters are added, removed, converted or written to.
 
     Names in place of identities, because sequential offload makes new parameter objects each call.
+    Version counters alone would miss what is written by way of ``.data``: a conversion to bfloat16
+    and back, an adapter merged into the weights.
     """
-    return tuple(
-        (name, p.dtype, 0 if p.is_inference() else p._version)
-        for name, p in module.named_parameters()
+    parameters = dict(module.named_parameters())
+    versions = tuple(
+        (name, p.dtype, p.shape, 0 if p.is_inference() else p._version)
+        for name, p in parameters.items()
     )
+    return versions, _some_values(list(parameters.values()))
+
+
+def _some_values(parameters: list[nn.Parameter]) -> bytes:
+    """Values spread over the parameters; none of those offloaded or of a quantising class."""
+    spread: dict[torch.device, list[torch.Tensor]] = {}
+    for parameter in parameters:
+        if type(parameter) is nn.Parameter and parameter.device.type != "meta":
+            stride = max(1, parameter.numel() // VALUES_COMPARED)
+            values = parameter.detach().reshape(-1)[::stride]
+            spread.setdefault(parameter.device, []).append(values.to(torch.float32))
+    # Joined before they are fetched: one wait for a GPU, not one a parameter.
+    return b"".join(torch.cat(values).cpu().numpy().tobytes() for values in spread.values())

@@ -14,6 +14,7 @@ from diffusers import (
     DiTTransformer2DModel,
     PixArtTransformer2DModel,
 )
+from diffusers import PixArtSigmaPipeline as StockPixArtSigmaPipeline
 from diffusers.utils import dynamic_modules_utils
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -21,15 +22,20 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from dit_accel import reference_models
+from dit_accel.pipelines import PixArtSigmaPipeline
+
 WORDS = ["<pad>", "</s>", "<unk>", "a", "cat", "dog", "moon", "rocket", "coffee", "on", "blurry"]
 
 
-def tiny_vae() -> AutoencoderKL:
+def tiny_vae(factor: int = 2) -> AutoencoderKL:
+    """An autoencoder of latents of ``factor`` x ``factor`` pixels, a power of two."""
     torch.manual_seed(1)
+    blocks = factor.bit_length()
     return AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D", "DownEncoderBlock2D"),
-        up_block_types=("UpDecoderBlock2D", "UpDecoderBlock2D"),
+        block_out_channels=(8,) * blocks,
+        down_block_types=("DownEncoderBlock2D",) * blocks,
+        up_block_types=("UpDecoderBlock2D",) * blocks,
         latent_channels=4,
         norm_num_groups=4,
         sample_size=16,
@@ -113,11 +119,12 @@ def make_pixart() -> Callable[..., Any]:
         out_channels: int = 8,
         sample_size: int = 8,
         use_additional_conditions: bool | None = None,
+        factor: int = 2,
     ) -> Any:
         pipe = pipeline_class(
             tokenizer=tiny_tokenizer(),
             text_encoder=tiny_text_encoder(),
-            vae=tiny_vae(),
+            vae=tiny_vae(factor),
             transformer=tiny_pixart(out_channels, sample_size, use_additional_conditions),
             scheduler=scheduler or ddim(),
         )
@@ -125,6 +132,49 @@ def make_pixart() -> Callable[..., Any]:
         return pipe
 
     return make
+
+
+def photos(pipeline_class: type) -> Any:
+    """The text-to-image pipeline that ships, loaded by a class."""
+    pipe = pipeline_class.from_pretrained(reference_models.find("pixart-photos"))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def stock_photos() -> Any:
+    """The stock pipeline of ``pixart-photos``; do not change it."""
+    return photos(StockPixArtSigmaPipeline)
+
+
+@pytest.fixture(scope="module")
+def shared_photos() -> Any:
+    """Our pipeline of ``pixart-photos``, loaded once a file."""
+    return photos(PixArtSigmaPipeline)
+
+
+@pytest.fixture
+def our_photos(shared_photos: Any) -> Any:
+    """Our pipeline of ``pixart-photos`` with an empty cache of texts; do not change it."""
+    shared_photos.text_embedding_cache.clear()
+    return shared_photos
+
+
+@pytest.fixture
+def draw() -> Callable[..., Any]:
+    """Two steps of a PixArt pipeline at its own size; arguments replace or add to these."""
+
+    def draw(pipe: Any, prompt: str | list[str] | None = None, **arguments: Any) -> Any:
+        usual = {
+            "num_inference_steps": 2,
+            "use_resolution_binning": False,
+            "clean_caption": False,
+            "max_sequence_length": 24,
+            "output_type": "latent",
+        }
+        return pipe(prompt, **{**usual, **arguments}).images
+
+    return draw
 
 
 @pytest.fixture

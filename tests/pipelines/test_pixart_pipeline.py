@@ -87,7 +87,7 @@ def test_micro_conditions_follow_the_transformer(make_pixart):
 
 def test_resolution_binning_equals_stock(make_pixart, family):
     images = [
-        make_pixart(pipeline_class, sample_size=32)(
+        make_pixart(pipeline_class, sample_size=32, factor=8)(
             "a cat",
             height=40,
             width=60,
@@ -270,15 +270,27 @@ def test_callbacks(make_pixart):
         ({"prompt": None}, "Provide either"),
         ({"prompt": []}, "empty list"),
         ({"prompt": 3}, "has to be of type"),
+        ({"prompt": ["a cat", 3]}, "`prompt` must be a text or a list of texts, got 3"),
+        ({"negative_prompt": b"a"}, "`negative_prompt` must be a text"),
         ({"negative_prompt": ["a", "b"]}, "list of 2 for 1 prompts"),
         ({"generator": [torch.Generator()] * 3}, "list of 3 for a batch of 1"),
         ({"num_images_per_prompt": 2, "latents": torch.zeros(1, 4, 8, 8)}, "expected \\[2, 4"),
         ({"height": 18}, "multiples of 4"),
-        ({"use_resolution_binning": True}, "use_resolution_binning=False"),
+        ({"width": 0}, "must be positive"),
+        ({"max_sequence_length": 0}, "max_sequence_length"),
         ({"num_inference_steps": 0}, "at least 1"),
         ({"output_type": "jpeg"}, "output_type"),
         ({"callback_on_step_end_tensor_inputs": ["images"]}, "images"),
         ({"prompt_embeds": torch.zeros(1, 9, 16)}, "Cannot forward both"),
+        ({"prompt": None, "prompt_embeds": torch.zeros(1, 9, 16)}, "`prompt_attention_mask`"),
+        (
+            {
+                "prompt": None,
+                "prompt_embeds": torch.zeros(1, 9, 16),
+                "prompt_attention_mask": torch.ones(2, 9),
+            },
+            r"shape \[1, 9, 16\] and `prompt_attention_mask` \[2, 9\]",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(

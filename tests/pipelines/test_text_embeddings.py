@@ -1,4 +1,6 @@
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -60,6 +62,9 @@ def test_least_recently_used_entry_goes_first(look_up):
         lambda encoder: encoder.load_state_dict(nn.Linear(2, 2).state_dict()),
         lambda encoder: encoder.add_module("lora_A", nn.Linear(2, 2)),
         lambda encoder: nn.init.zeros_(encoder.bias),
+        lambda encoder: encoder.to(torch.bfloat16).to(torch.float32),
+        lambda encoder: encoder.load_state_dict(nn.Linear(2, 2).state_dict(), assign=True),
+        lambda encoder: encoder.weight.data.mul_(2),
     ],
 )
 def test_changed_weights_empty_the_cache(look_up, encoder, change):
@@ -85,6 +90,23 @@ def test_the_cache_keeps_no_encoder_alive(look_up):
     del other
     gc.collect()
     assert watched() is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
+def test_a_copy_starts_empty(look_up, copied):
+    look_up("a")
+    twin = copied(look_up.cache)
+    assert (len(twin), twin.max_entries) == (0, 2)
+    assert len(look_up.cache) == 1
+
+
+def test_offloaded_weights_are_told_by_name(look_up):
+    """Sequential offload leaves new parameters without values after each call."""
+    offloaded = nn.Linear(2, 2, bias=False).eval()
+    for _ in range(2):
+        offloaded.weight = nn.Parameter(torch.empty(2, 2, device="meta"))
+        look_up("a", text_encoder=offloaded)
+    assert look_up.calls == ["a"]
 
 
 def test_training_mode_bypasses_the_cache(look_up, encoder):
