@@ -22,6 +22,7 @@ from dit_accel.sampling.ranks.set_progress import SetProgress, show_nothing
 from dit_accel.sampling.ranks.shard import Shard
 from dit_accel.sampling.ranks.worker import sample_set, say_on_stderr
 from dit_accel.sampling.sample_config import SampleConfig
+from dit_accel.scoring.metric_spec import PictureMetric
 from dit_accel.scoring.metric_specs import find_metrics
 from dit_accel.scoring.opening import open_source
 from dit_accel.scoring.pairing import run_images
@@ -82,6 +83,7 @@ def prepare_evaluation(
     for name, sample in samples.items():
         try:
             runs[name] = prepare_sampling(sample)
+            _check_prompts(config, runs[name])
         except DitAccelError as error:
             raise DitAccelError(f"runs.{name}: {error}") from None
     return Evaluation(config, runs, command)
@@ -91,6 +93,20 @@ def _unpaired(config: EvaluationConfig) -> tuple[str, ...]:
     """Metrics that can be checked before the baseline has been made."""
     found = find_metrics(config.metrics)
     return tuple(metric.name for metric in found if "baseline" not in metric.against) or ("fd_ref",)
+
+
+def _check_prompts(config: EvaluationConfig, run: PreparedSampling) -> None:
+    """Refuse metrics of prompts where there are none, or none that they can judge."""
+    for metric in find_metrics(config.metrics):
+        if isinstance(metric, PictureMetric) or "prompts" not in metric.against:
+            continue
+        prompts = [item for item in run.specs.conditions.items if isinstance(item, str)]
+        if not prompts:
+            raise DitAccelError(
+                f"metrics: {metric.name} compares pictures with their prompts, and those of "
+                f"{run.config.model} have none; leave it out"
+            )
+        metric.check_prompts(prompts)
 
 
 def sample_runs(

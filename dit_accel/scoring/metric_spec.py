@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
+from dit_accel.extractors.extractor import Extractor
 from dit_accel.metrics.estimate import Interval
 from dit_accel.scoring.records import Direction
 
@@ -37,8 +38,26 @@ class Value:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Prompts:
+    """The texts that pictures were made from, and the network that is to compare the two.
+
+    Attributes:
+        texts: one a picture, in the order of the pictures.
+        extractor: of the metric.
+    """
+
+    texts: Sequence[str]
+    extractor: Extractor
+
+
 Compute: TypeAlias = Callable[..., list[Value]]
-"""``(metric, features, *others) -> values``, with one of ``others`` for each side of `against`."""
+"""``(metric, features, *others) -> values``, with one of ``others`` for each side of `against`:
+`Features` of a set, or `Prompts`."""
+
+
+def _any_prompts(texts: Sequence[str]) -> None:
+    """Most metrics can do with any prompts."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +68,13 @@ class FeatureMetric:
         name: as it is asked for.
         title: as it is called in a label.
         extractor: name of the extractor; None for the one that the caller chooses.
-        against: what it compares with: whose features the further arguments of `compute` hold.
+        against: what it compares with: of what the further arguments of `compute` are.
         better: direction.
         compute: see `Compute`.
         output: of the extractor.
         rows: whether it needs the rows of single pictures; statistics alone do otherwise.
         interval: how a Fréchet distance gets its interval where rows are known.
+        check_prompts: raises `DitAccelError` for prompts of which the metric can say nothing.
     """
 
     name: str
@@ -66,6 +86,7 @@ class FeatureMetric:
     output: str = "features"
     rows: bool = False
     interval: IntervalMethod = "influence"
+    check_prompts: Callable[[Sequence[str]], None] = field(default=_any_prompts)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import get_args
 
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.extractors.registry import check_extractor_name
-from dit_accel.scoring import distribution, paired
+from dit_accel.scoring import distribution, paired, prompted
 from dit_accel.scoring.metric_spec import FeatureMetric, IntervalMethod, Metric, PictureMetric
 
 TF, CLEAN, DINO, CLIP, REF = (
@@ -54,6 +54,15 @@ METRICS: Mapping[str, Metric] = {
         _frechet("fd_ref", FRECHET_TITLES[REF], REF),
         _of_rows(
             "fd_ref_infinity", "FD∞-ref", REF, ("reference",), "lower", distribution.extrapolated
+        ),
+        _of_rows(
+            "prompt_accuracy",
+            "prompt accuracy",
+            REF,
+            ("prompts",),
+            "higher",
+            prompted.accuracy,
+            check_prompts=prompted.check_prompts,
         ),
         _of_rows("kid_ref", "KID-ref", REF, ("reference",), "lower", distribution.kernel),
         _of_rows("prdc_ref", "PRDC-ref", REF, ("reference",), "higher", distribution.neighbours),

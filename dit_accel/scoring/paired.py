@@ -18,7 +18,8 @@ from dit_accel.metrics.estimate import Interval
 from dit_accel.metrics.frechet import frechet_distance
 from dit_accel.metrics.uncertainty import frechet_difference_interval, frechet_influence
 from dit_accel.scoring.features import Features, Rows
-from dit_accel.scoring.metric_spec import Compare, FeatureMetric, Value
+from dit_accel.scoring.metric_spec import Compare, FeatureMetric, Prompts, Value
+from dit_accel.scoring.prompts import prompt_rows
 
 LEVEL = 0.95
 _FEWEST_FOR_INTERVAL = 3
@@ -95,10 +96,11 @@ def cosine(metric: FeatureMetric, features: Features, baseline: Features) -> lis
     return [mean_value(metric.name, metric.title, values)]
 
 
-def clip_score(metric: FeatureMetric, features: Features, prompts: Features) -> list[Value]:
+def clip_score(metric: FeatureMetric, features: Features, prompts: Prompts) -> list[Value]:
     """CLIPScore (Hessel et al. 2021) on torchmetrics' scale: 100 max(cos, 0) with the prompt."""
-    values = _cosines(features.rows(metric.output), prompts.rows("features"))
-    return [mean_value(metric.name, metric.title, 100 * values.clip(min=0), {"scale": 100})]
+    values = _cosines(features.rows(metric.output), prompt_rows(prompts.extractor, prompts.texts))
+    settings = {"scale": 100, "prompts": len(prompts.texts)}
+    return [mean_value(metric.name, metric.title, 100 * values.clip(min=0), settings)]
 
 
 def _cosines(a: Rows, b: Rows) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The texts that pictures were made from, as CLIP embeds them."""
+"""The texts that pictures were made from, and as CLIP embeds them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.extractors.extractor import Extractor
 from dit_accel.sampling.conditions.prompts import read_prompts
-from dit_accel.scoring.features import Features
+from dit_accel.scoring.features import Rows
 from dit_accel.scoring.image_sets import RunImages
 from dit_accel.scoring.sources import PictureSource, Source
 
@@ -26,12 +26,13 @@ class TextExtractor(Protocol):
         """Embeddings ``[B, D]`` of texts."""
 
 
-def prompts_of(source: Source, file: Path | None) -> list[str]:
+def prompts_of(source: Source, file: Path | None, metric: str) -> list[str]:
     """The prompt of every picture, in the order of the pictures.
 
     Args:
         source: a run, whose manifest knows the prompts, or pictures.
         file: texts in the order of the pictures (by index, for a run), used instead.
+        metric: name of the one that asks.
 
     Raises:
         DitAccelError: there are no prompts, or not as many as pictures.
@@ -48,14 +49,14 @@ def prompts_of(source: Source, file: Path | None) -> list[str]:
     found = [record.prompt for record in records or () if record.prompt is not None]
     if not found or len(found) != source.count:
         raise DitAccelError(
-            f"{source.name}: its pictures have no prompts on record, which clip_score compares "
-            "them with; give a file with --prompts"
+            f"{source.name}: its pictures have no prompts on record, which {metric} compares "
+            "them with; give a file with --prompts, or leave the metric out"
         )
     return found
 
 
-def prompt_features(extractor: Extractor, prompts: Sequence[str]) -> Features:
-    """Embeddings of prompts, as the features that pictures are compared with.
+def prompt_rows(extractor: Extractor, prompts: Sequence[str]) -> Rows:
+    """Embeddings ``[N, D]`` of prompts, float32, as pictures are compared with.
 
     Raises:
         DitAccelError: the extractor embeds no texts.
@@ -63,5 +64,5 @@ def prompt_features(extractor: Extractor, prompts: Sequence[str]) -> Features:
     if not isinstance(extractor, TextExtractor):
         raise DitAccelError(f"clip_score: extractor '{extractor.name}' embeds no texts; use CLIP")
     batches = [prompts[start : start + _BATCH] for start in range(0, len(prompts), _BATCH)]
-    rows = torch.cat([extractor.text_features(batch).float().cpu() for batch in batches]).numpy()
-    return Features(lambda: {"features": rows}, name="prompts")
+    rows: Rows = torch.cat([extractor.text_features(b).float().cpu() for b in batches]).numpy()
+    return rows

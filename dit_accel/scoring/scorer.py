@@ -22,12 +22,13 @@ from dit_accel.scoring.metric_spec import (
     IntervalMethod,
     Metric,
     PictureMetric,
+    Prompts,
     Value,
 )
 from dit_accel.scoring.metric_specs import fewest_images, find_metrics
 from dit_accel.scoring.opening import open_source
 from dit_accel.scoring.pairing import Pair, compare_pictures, pair, run_images
-from dit_accel.scoring.prompts import prompt_features, prompts_of
+from dit_accel.scoring.prompts import prompts_of
 from dit_accel.scoring.records import ScoreRecord
 from dit_accel.scoring.sources import Source
 
@@ -48,7 +49,7 @@ class ScoreRequest:
         baseline: run that paired metrics compare with, image by image.
         extractor: of the paired metrics of features.
         weights: weights file, or folder of them, for extractors that do not ship with the package.
-        prompts: file of prompts for ``clip_score``, where the manifest has none.
+        prompts: file of the prompts of the pictures, where the manifest has none.
         force: compute what would be refused, and mark it.
         allow_partial: score a set that is not complete, and label it.
         interval: how Fréchet distances get theirs: by the influence of each image, or from
@@ -146,8 +147,8 @@ class Scorer:
         checks.count_of(source)
         for metric in self.metrics:
             checks.check_supply(source, metric)
-            if "prompts" in metric.against:
-                prompts_of(source, self.request.prompts)
+            if isinstance(metric, FeatureMetric) and "prompts" in metric.against:
+                self._prompts(metric, source)
 
     def _problems(self, sources: Sequence[Source]) -> Iterator[str]:
         """What makes these sets incomparable."""
@@ -202,14 +203,20 @@ class Scorer:
             for note in checks.trust_notes(side, extractor.name):
                 self._notify(note)
         count = checks.count_of(mine)
-        others = [side.features(extractor) for side in sides[1:]]
+        others: list[Features | Prompts] = [side.features(extractor) for side in sides[1:]]
         if "prompts" in metric.against:
-            others.append(self._prompts(source, extractor))
+            others.append(Prompts(self._prompts(metric, source), extractor))
         for value in metric.compute(metric, mine.features(extractor), *others):
             yield _Scored(value, count, network, bool(problems))
 
-    def _prompts(self, source: Source, extractor: Extractor) -> Features:
-        return prompt_features(extractor, prompts_of(source, self.request.prompts))
+    def _prompts(self, metric: FeatureMetric, source: Source) -> list[str]:
+        """The prompt of every picture, if the metric can do with them."""
+        texts = prompts_of(source, self.request.prompts, metric.name)
+        try:
+            metric.check_prompts(texts)
+        except DitAccelError as error:
+            raise DitAccelError(f"{source.name}: {error}") from None
+        return texts
 
     def _record(
         self, metric: Metric, scored: _Scored, source: Source, made: dict[str, Any], forced: bool

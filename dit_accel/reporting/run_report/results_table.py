@@ -215,6 +215,8 @@ def _score_cell(score: Score, best: Score | None, places: int, heading: int) -> 
     notes += ["forced"] if score.record.forced else []
     identical = score.record.settings.get("identical", score.n)
     notes += [f"{identical} of {score.n} identical"] if identical < score.n else []
+    asked = score.n if score.prompts is None else score.prompts
+    notes += [f"asked of {asked} of {score.n}"] if asked < score.n else []
     text = figures.value(score.value, places or figures.decimals([score]))
     return Cell(text, figures.interval(score, places), mark, ", ".join(notes))
 
@@ -227,4 +229,6 @@ def _group(report: Report, like: Score) -> str:
         return f"against {named[0] if named else base.get('path', 'dense')} on the same seeds{size}"
     if like.column.reference:
         return f"against {like.column.reference}{size}"
+    if like.prompts is not None:
+        return f"against the prompts{size}"
     return f"the pictures alone{size}"

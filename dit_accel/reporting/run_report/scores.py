@@ -53,6 +53,12 @@ class Score:
         return self.record.n
 
     @property
+    def prompts(self) -> int | None:
+        """Pictures whose prompts say something of it; ``None`` for metrics without prompts."""
+        asked: int | None = self.record.settings.get("prompts")
+        return asked
+
+    @property
     def title(self) -> str:
         """The label without N, which has a place of its own: ``PSNR, dB``."""
         return self.record.label.rpartition(" (N=")[0] or self.record.label

@@ -15,7 +15,7 @@ from dit_accel.runs import ImageRecord, RunFolder, UnreadableImage, read_image
 COLUMNS = 8
 # Of all pictures together, so that the page stays below 6 MB (base64 adds a third).
 _BUDGET = 3_000_000
-_LONGEST_CAPTION = 60
+_LONGEST_CAPTION = 80
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from dit_accel.runs import atomic_write
 PAGE, MARKDOWN, GRID = "report.html", "report.md", "report_seeds.webp"
 _GRID_QUALITY = 90
 _GRID_SIDE = 128
-# Letters of a caption that fit above a cell of that side.
-_CAPTION = 17
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -57,9 +55,10 @@ def _grid_picture(grid: SeedGrid) -> bytes:
     scale = min(1.0, _GRID_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     rows = [(run.label, _row(pictures, size)) for run, pictures in grid.rows]
-    captions = [column.caption[: _CAPTION * size[0] // _GRID_SIDE] for column in grid.columns]
     stream = io.BytesIO()
-    image_grid(rows, captions).save(stream, "WEBP", quality=_GRID_QUALITY, method=4)
+    image_grid(rows, [column.caption for column in grid.columns]).save(
+        stream, "WEBP", quality=_GRID_QUALITY, method=4
+    )
     return stream.getvalue()
 
 

@@ -55,7 +55,7 @@ def test_rows_share_their_seeds_and_others_are_left_out(untidy_report: Report) -
     assert [run.name for run, _ in grid.rows] == ["dense run", "half made", "unscored <b>"]
     assert [run.name for run in grid.left_out] == ["other seeds"]
     assert all(column.index < 7 for column in grid.columns), "those of the half-made run"
-    assert max(len(column.short) for column in grid.columns) <= 60
+    assert max(len(column.short) for column in grid.columns) <= 80
 
 
 def test_a_damaged_picture_leaves_a_hole(tidy_report: Report) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 from dit_accel.reporting.run_report.missing import missing
 from dit_accel.reporting.run_report.model import Report
 from dit_accel.reporting.run_report.results_table import NOT_COMPARABLE, Cell, results_table
+from dit_accel.reporting.run_report.scores import Column, Score
 
 
 def column(report: Report, title: str) -> dict[str, Cell]:
@@ -85,3 +86,14 @@ def test_an_infinite_psnr_says_how_many_pictures_are_identical(tidy_report: Repo
     report = changed_score(tidy_report, -1, value=None, interval=None, settings={"identical": 3})
     cell = column(report, "FD-ref")["fast"]
     assert (cell.text, cell.note) == ("∞", "3 of 12 identical")
+
+
+def test_scores_by_prompts_stand_together_and_say_how_many_were_asked(tidy_report: Report) -> None:
+    record = dataclasses.replace(
+        tidy_report.runs[-1].scores[0].record, reference=None, settings={"prompts": 5}
+    )
+    scores = (Score(Column("prompt_part", None, ()), record),)
+    run = dataclasses.replace(tidy_report.runs[-1], scores=scores)
+    report = dataclasses.replace(tidy_report, runs=(run,))
+    assert results_table(report).columns[-1].group == "against the prompts, N = 12"
+    assert column(report, "FD-ref")["fast"].note == "asked of 5 of 12"
