@@ -62,6 +62,7 @@ def show(value: Any, limit: int = 80) -> str:
         text = json.dumps(value, default=repr, ensure_ascii=False)
     except TypeError:  # a mapping with keys that JSON has no form for, such as dates
         text = repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()  # halves of surrogate pairs
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -11,13 +11,24 @@ from dit_accel.strict_yaml import parse_yaml, read_mapping
 Config = TypeVar("Config", bound=StrictModel)
 
 
-def read_config(model: type[Config], path: str | Path, assignments: Sequence[str]) -> Config:
+def read_config(
+    model: type[Config],
+    path: str | Path,
+    assignments: Sequence[str],
+    replaced: Mapping[str, Any] | None = None,
+) -> Config:
     """Build a config from the YAML file at `path`, with ``--set`` assignments applied.
+
+    Args:
+        model: class of the config.
+        path: of the file.
+        assignments: as `override` takes them, in their order.
+        replaced: values of whole keys, which go before all others.
 
     Raises:
         PlanError: with the field's path, the value, what was expected and the remedy.
     """
-    document = read_overridden(path, assignments)
+    document = {**read_overridden(path, assignments), **(replaced or {})}
     try:
         return model(**document)
     except PlanError as error:

@@ -20,6 +20,10 @@ def generate(
     plan: Annotated[
         str | None, typer.Option(help="Preset's name or YAML path, in place of the config's.")
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Text in place of the config's; repeat for several pictures."),
+    ] = None,
 ) -> None:
     """Make a few images with and without a plan, and measure time, MACs and fidelity.
 
@@ -34,11 +38,16 @@ def generate(
     changes = list(assignments or ())
     if plan is not None:
         changes.append(f"plan={plan}")
-    prepared = prepare(load_generate_config(config, changes))
+    prepared = prepare(load_generate_config(config, changes, prompt or ()))
     with progress_bar("generating", prepared.total_runs) as advance:
-        comparison = compare(prepared, advance)
+        comparison = compare(prepared, advance, _warn)
     folder = Path(prepared.config.output)
     save_comparison(comparison, folder)
     console = Console()
     console.print(comparison_table(comparison))
     console.print(f"pictures and report: {folder}", highlight=False)
+
+
+def _warn(text: str) -> None:
+    # Not another console: a bar is being drawn, which gives way to what goes to sys.stderr.
+    typer.secho(f"warning: {text}", fg="yellow", err=True)

@@ -55,9 +55,10 @@ def save_comparison(comparison: Comparison, folder: Path) -> None:
 
 
 def _captions(comparison: Comparison) -> list[str]:
-    labels = comparison.prepared.batch.class_labels
-    if labels is None:
-        return []
+    batch = comparison.prepared.batch
+    if batch.prompts is not None:
+        return list(batch.prompts)
+    labels = batch.class_labels or ()
     names = {number: name for name, number in pipeline_labels(comparison.prepared.folder).items()}
     return [names.get(label, str(label)) for label in labels]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from dit_accel.sampling.texts import encode_each
+
 
 @dataclass(frozen=True)
 class ImageBatch:
@@ -30,17 +32,11 @@ class ImageBatch:
         return len(self.seeds) * (2 if self.guidance_scale > 1 else 1)
 
 
-@torch.no_grad()
 def encode_text(pipe: Any, batch: ImageBatch) -> dict[str, Any]:
     """Conditions of a batch as arguments of its pipeline; runs its text encoder, if it has one."""
     if batch.prompts is None:
         return {"class_labels": list(batch.class_labels or ())}
-    keys = ("prompt_embeds", "prompt_attention_mask")
-    names = (*keys, *(f"negative_{key}" for key in keys))
-    embeddings = pipe.encode_prompt(
-        list(batch.prompts), do_classifier_free_guidance=batch.guidance_scale > 1
-    )
-    return {"negative_prompt": None, **dict(zip(names, embeddings, strict=True))}
+    return encode_each(pipe, batch.prompts, batch.guidance_scale > 1)
 
 
 def denoise(
@@ -57,13 +53,15 @@ def denoise(
         batch: seeds and guidance.
         conditions: what ``encode_text`` returned.
         num_inference_steps: steps of ``pipe.scheduler``.
-        **size: arguments of the pipeline that decide the size of its pictures.
+        **size: height and width in pixels, exactly these; the model's own where left out.
 
     Returns:
         Latents [B, C, h, w].
     """
     # CPU generators: a seed then means the same noise on every device.
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
+    if batch.prompts is not None:
+        size["use_resolution_binning"] = False  # it would go to a nearby size that was trained at
     latents: torch.Tensor = pipe(
         **conditions,
         guidance_scale=batch.guidance_scale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,10 +27,12 @@ from dit_accel.sampling.loading import (
     pipeline_folder,
     pipeline_labels,
 )
+from dit_accel.sampling.prompt_check import prompt_warnings
 from dit_accel.sampling.variants import Variant, pipeline_variant
 
 DENSE, PLAN, FEWER_STEPS = "dense", "plan", "fewer_steps"
 _WARM_UP_STEPS = 2
+_log: Callable[[str], None] = logging.getLogger(__name__).warning
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,21 @@ def _cost(architecture: Architecture, plan: Plan, config: GenerateConfig) -> Run
     return run_cost(architecture, plan, workload)
 
 
-def compare(prepared: Prepared, advance: Callable[[str], None] = lambda name: None) -> Comparison:
+def compare(
+    prepared: Prepared,
+    advance: Callable[[str], None] = lambda name: None,
+    notify: Callable[[str], None] = _log,
+) -> Comparison:
     """Load the model and run the three candidates, interleaved after a warm-up.
 
     Args:
         prepared: what ``prepare`` returned.
         advance: told the name of each finished run.
+        notify: told, before the model is loaded, which words it does not know and what it cuts off.
     """
     config, batch = prepared.config, prepared.batch
+    for line in prompt_warnings(prepared.folder, batch.prompts or ()):
+        notify(line)
     device = default_device()
     pipe = load_pipeline(config.model, config.dtype, device)
     text_seconds, conditions = timed(lambda: encode_text(pipe, batch), device)

@@ -16,13 +16,12 @@ import torch
 import dit_accel
 from dit_accel.errors import DitAccelError, UnsupportedError
 from dit_accel.measure.timing import timed
-from dit_accel.sampling.batch import ImageBatch, decode, denoise
+from dit_accel.sampling.batch import ImageBatch, decode, denoise, encode_text
 from dit_accel.sampling.determinism import deterministic_kernels
 from dit_accel.sampling.loading import load_pipeline
 from dit_accel.sampling.out_of_memory import free_memory, is_out_of_memory
 from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.sampling.specs import SampleSpec
-from dit_accel.sampling.texts import encode_each
 
 if TYPE_CHECKING:
     from dit_accel.sampling.preparing import PreparedSampling
@@ -62,14 +61,14 @@ class _Maker:
     pipe: Any
     num_inference_steps: int
     guidance_scale: float
-    size: dict[str, Any]
+    size: dict[str, int | None]
     deterministic: bool
 
     def make(self, specs: Sequence[SampleSpec]) -> tuple[float, np.ndarray]:
         """Seconds of the batch, and its images uint8 [B, H, W, 3]."""
         batch = _image_batch(specs, self.guidance_scale)
         with deterministic_kernels() if self.deterministic else nullcontext():
-            conditions = _conditions(self.pipe, batch)
+            conditions = encode_text(self.pipe, batch)
             return timed(lambda: self._images(batch, conditions), self.pipe._execution_device)
 
     def _images(self, batch: ImageBatch, conditions: dict[str, Any]) -> np.ndarray:
@@ -115,7 +114,7 @@ def generate(
         DitAccelError: memory runs out at one image, or at all under ``deterministic``; or an
             operation has no deterministic kernel.
     """
-    size = _size_arguments(pipe, height, width)
+    size = {"height": height, "width": width}
     maker = _Maker(pipe, num_inference_steps, guidance_scale, size, deterministic)
     waiting = iter(specs)
     while chunk := list(islice(waiting, batch_size)):
@@ -191,15 +190,3 @@ def _image_batch(specs: Sequence[SampleSpec], guidance_scale: float) -> ImageBat
             f"{len(prompts)} prompts, expected one sort for all; give every spec one of the two"
         )
     return ImageBatch(seeds, guidance_scale, labels or None, prompts or None)
-
-
-def _conditions(pipe: Any, batch: ImageBatch) -> dict[str, Any]:
-    if batch.prompts is not None:
-        return encode_each(pipe, batch.prompts, batch.guidance_scale > 1)
-    return {"class_labels": list(batch.class_labels or ())}
-
-
-def _size_arguments(pipe: Any, height: int | None, width: int | None) -> dict[str, Any]:
-    """The size as arguments of the pipeline: exactly what is asked for, never a nearby bin."""
-    size: dict[str, Any] = {"height": height, "width": width}
-    return {**size, "use_resolution_binning": False} if hasattr(pipe, "encode_prompt") else size

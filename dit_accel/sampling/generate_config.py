@@ -12,6 +12,7 @@ from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.overrides import read_config
 from dit_accel.resources import config_folder
 from dit_accel.sampling.batch import ImageBatch
+from dit_accel.sampling.conditions.text_files import HALF_A_PAIR, is_unicode
 from dit_accel.sampling.solvers import SOLVERS, expected_solver
 from dit_accel.strict_model import StrictModel
 
@@ -25,7 +26,7 @@ class GenerateConfig(StrictModel):
     from ``seeds[i]``.
     """
 
-    model: str = Field(description="dit-photos, or a diffusers pipeline folder")
+    model: str = Field(description="dit-photos, pixart-photos, or a diffusers pipeline folder")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     plan: Any = Field(default="balanced", description="preset, YAML path, or a plan written out")
     scheduler: str = "UniPC"
@@ -43,6 +44,13 @@ class GenerateConfig(StrictModel):
     def _known_scheduler(cls, value: str) -> str:
         if value not in SOLVERS:
             raise ValueError(expected_solver(value))
+        return value
+
+    @field_validator("prompts")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(is_unicode(prompt) for prompt in value):
+            raise ValueError(f"{HALF_A_PAIR}; correct it")
         return value
 
     @model_validator(mode="after")
@@ -67,13 +75,21 @@ class GenerateConfig(StrictModel):
         return self.seeds or tuple(range(self.seed, self.seed + self.num_images))
 
 
-def load_generate_config(path: str | Path | None, assignments: Sequence[str]) -> GenerateConfig:
+def load_generate_config(
+    path: str | Path | None, assignments: Sequence[str], prompts: Sequence[str] = ()
+) -> GenerateConfig:
     """Read a config, the packaged quick start by default, and apply ``--set`` assignments.
+
+    Args:
+        path: of a YAML file.
+        assignments: ``key=value``, the values read as YAML.
+        prompts: in place of the file's, if there are any; not YAML, but texts as they are.
 
     Raises:
         PlanError: with the field's path, the value, what was expected and the remedy.
     """
-    return read_config(GenerateConfig, path or QUICKSTART, assignments)
+    replaced = {"prompts": list(prompts)} if prompts else {}
+    return read_config(GenerateConfig, path or QUICKSTART, assignments, replaced)
 
 
 def image_batch(config: GenerateConfig, labels: Mapping[str, int], num_classes: int) -> ImageBatch:

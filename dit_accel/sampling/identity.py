@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dit_accel.errors import DitAccelError
-from dit_accel.measure.architectures import REFERENCE_MODELS
 from dit_accel.plan import Plan
+from dit_accel.reference_models import available
 from dit_accel.sampling.conditions import Conditions
 from dit_accel.sampling.sample_config import SampleConfig
 from dit_accel.sampling.solvers import solver_settings
@@ -29,6 +30,7 @@ def identity_of(
     folder: Path,
     conditions: Conditions,
     pixels: tuple[int, int],
+    text_tokens: int | None = None,
 ) -> dict[str, Any]:
     """Everything that decides the pictures; JSON-serialisable.
 
@@ -40,6 +42,7 @@ def identity_of(
         folder: of the pipeline.
         conditions: of every image.
         pixels: height and width.
+        text_tokens: that every prompt is padded and cut to; None for class-conditional models.
     """
     identity = {
         "model": model_identity(config.model, folder),
@@ -56,6 +59,8 @@ def identity_of(
         "data": dict(conditions.identity),
         "deterministic": config.deterministic,
     }
+    if text_tokens is not None:
+        identity["text_tokens"] = text_tokens
     return identity | (_batches(config, len(conditions.items)) if config.deterministic else {})
 
 
@@ -81,7 +86,7 @@ def model_identity(name: str, folder: Path) -> dict[str, Any]:
         if path.suffix in _DECIDING_FILES and path.is_file()
     ]
     return {
-        "name": name if name in REFERENCE_MODELS else folder.resolve().name,
+        "name": name if name in available() else folder.resolve().name,
         "pipeline": index["_class_name"],
         "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
     }
@@ -114,13 +119,19 @@ def file_digest(path: Path) -> str:
 
 def _solver(name: str, folder: Path) -> dict[str, Any]:
     settings = solver_settings(name, scheduler_config(folder))
-    return {key: value for key, value in sorted(settings.items()) if not key.startswith("_")}
+    named = {key: value for key, value in sorted(settings.items()) if not key.startswith("_")}
+    # DPM-Solver's lambda_min_clipped is -Infinity, which strict JSON has no number for.
+    return {key: str(value) if _is_infinite(value) else value for key, value in named.items()}
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """The config of the scheduler that a pipeline comes with."""
     document: dict[str, Any] = json.loads((folder / "scheduler/scheduler_config.json").read_text())
     return document
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _is_component(value: Any) -> bool:

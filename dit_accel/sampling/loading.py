@@ -15,8 +15,8 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from dit_accel.errors import DitAccelError, mismatch
-from dit_accel.measure.architectures import REFERENCE_MODELS
-from dit_accel.resources import reference_model_folder
+from dit_accel.reference_models import available, find
+from dit_accel.sampling.texts import remember_prompts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -32,11 +32,10 @@ def pipeline_folder(model: str) -> Path:
     Raises:
         DitAccelError: there is no pipeline there.
     """
-    folder = reference_model_folder(model) if model in REFERENCE_MODELS else Path(model)
+    folder = find(model) if model in available() else Path(model)
     if not (folder / "model_index.json").is_file():
         expected = (
-            f"{' or '.join(REFERENCE_MODELS)}, or a diffusers pipeline folder (with "
-            "model_index.json)"
+            f"{', '.join(available())}, or a diffusers pipeline folder (with model_index.json)"
         )
         remedy = f"nothing is at {folder}; download the pipeline there first, or correct the path"
         raise DitAccelError("model: " + mismatch(model, expected, remedy))
@@ -79,7 +78,23 @@ def load_pipeline(model: str, dtype: str, device: str | torch.device) -> Any:
             folder, torch_dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True
         )
     pipe.set_progress_bar_config(disable=True)
+    if hasattr(pipe, "text_embedding_cache"):
+        remember_prompts(pipe)
     return pipe.to(device)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a text-conditional pipeline, without the rest of it.
+
+    Raises:
+        DitAccelError: the pipeline has none.
+    """
+    library, name = json.loads((folder / "model_index.json").read_text()).get("tokenizer", (0, 0))
+    if not name:
+        remedy = "download the pipeline completely"
+        raise DitAccelError(f"model: {folder} has no tokenizer, which prompts need; {remedy}")
+    tokenizer_class = getattr(import_module(library), name)
+    return tokenizer_class.from_pretrained(folder / "tokenizer", local_files_only=True)
 
 
 @contextmanager

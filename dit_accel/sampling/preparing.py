@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.extractors.registry import check_extractor_name
-from dit_accel.measure.architectures import REFERENCE_MODELS, Architecture, load_architecture
+from dit_accel.measure.architectures import Architecture, load_architecture
 from dit_accel.measure.provenance import provenance
 from dit_accel.plan import Plan
 from dit_accel.program import check_depth, step_table
+from dit_accel.reference_models import available
 from dit_accel.sampling.conditions import Conditions
 from dit_accel.sampling.conditions.coco import coco_conditions
 from dit_accel.sampling.conditions.labels import ClassNames, label_conditions
@@ -48,6 +50,12 @@ class PreparedSampling:
     environment: dict[str, Any]
 
     @property
+    def prompts(self) -> Sequence[str]:
+        """The text of every image; nothing for a class-conditional model."""
+        items: Sequence[Any] = self.specs.conditions.items
+        return () if self.config.data.kind == "labels" else items
+
+    @property
     def shard_size(self) -> int:
         """Images that a rank claims at a time."""
         config = self.config
@@ -70,13 +78,14 @@ def prepare_sampling(config: SampleConfig) -> PreparedSampling:
     transformer = architecture.build("meta")
     _check_solver(config, folder, transformer)
     _check_plan(plan, config.num_inference_steps, transformer, size)
+    text_tokens = architecture.default_text_tokens if architecture.is_text_conditional else None
     pixels = (size[0] * architecture.pixels_per_cell, size[1] * architecture.pixels_per_cell)
     return PreparedSampling(
         config=config.model_copy(update={"num_samples": len(conditions.items)}),
         plan=plan,
         folder=folder,
         specs=Specs(conditions, config.seed),
-        identity=identity_of(config, plan, folder, conditions, pixels),
+        identity=identity_of(config, plan, folder, conditions, pixels, text_tokens),
         environment=provenance(dtype=config.dtype),
     )
 
@@ -104,9 +113,9 @@ def resolve_conditions(
 
 
 def _folder(model: str) -> Path:
-    if model not in REFERENCE_MODELS and not Path(model).exists():
-        expected = f"{' or '.join(REFERENCE_MODELS)}, or a diffusers pipeline folder that exists"
-        remedy = did_you_mean(model, REFERENCE_MODELS) + "correct the name or the path"
+    if model not in available() and not Path(model).exists():
+        expected = f"{', '.join(available())}, or a diffusers pipeline folder that exists"
+        remedy = did_you_mean(model, available()) + "correct the name or the path"
         raise DitAccelError("model: " + mismatch(model, expected, remedy))
     folder = pipeline_folder(model)
     pipeline_family(folder)

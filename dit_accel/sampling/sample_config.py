@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dit_accel.overrides import read_config
+from dit_accel.sampling.conditions.text_files import HALF_A_PAIR, is_unicode
 from dit_accel.sampling.solvers import SOLVERS, expected_solver
 from dit_accel.strict_model import StrictModel
 
@@ -24,8 +25,9 @@ class DataConfig(StrictModel):
       seed and ``i`` alone; among the classes that the model names, or all where it names none.
       ``labels: balanced`` takes them in turn. A list (names or numbers) or a text file of labels is
       taken in turn too, from its beginning again where the set is longer.
-    * ``prompts``: a list, or a ``.txt``, ``.jsonl`` or ``.csv`` file; taken in turn, from the
-      beginning again (with other seeds) where the set is longer. Texts are used as they are.
+    * ``prompts``: a list, a ``.txt``, ``.jsonl`` or ``.csv`` file, or ``photos``, the list that
+      ships with the package; taken in turn, from the beginning again (with other seeds) where the
+      set is longer. Texts are used as they are.
     * ``coco``: captions of a COCO caption file, chosen by ``ids`` or by the rule of
       ``conditions.coco``; never used twice.
     """
@@ -34,7 +36,7 @@ class DataConfig(StrictModel):
         default=None, description="uniform, balanced, a list of names and numbers, or a text file"
     )
     prompts: str | tuple[str, ...] | None = Field(
-        default=None, description="a list, or a .txt, .jsonl or .csv file"
+        default=None, description="a list, a .txt, .jsonl or .csv file, or photos"
     )
     coco: str | None = Field(default=None, description="a caption file like captions_val2014.json")
     ids: str | None = Field(default=None, description="for coco: a file with annotation ids")
@@ -48,6 +50,8 @@ class DataConfig(StrictModel):
         # Checked here, because a union complains once for each of its sides.
         item_types = (str, int) if info.field_name == "labels" else (str,)
         listed = isinstance(value, tuple) and all(type(item) in item_types for item in value)
+        if listed and not all(is_unicode(str(item)) for item in value):
+            raise ValueError(f"{HALF_A_PAIR}; correct it")
         if value is None or isinstance(value, str) or listed:
             return value
         description = cls.model_fields[str(info.field_name)].description
@@ -86,7 +90,7 @@ class SampleConfig(StrictModel):
     with another config; batch size, output, shard size and statistics do not decide them.
     """
 
-    model: str = Field(description="dit-photos, or a diffusers pipeline folder")
+    model: str = Field(description="dit-photos, pixart-photos, or a diffusers pipeline folder")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="type of the weights and of the arithmetic"
     )

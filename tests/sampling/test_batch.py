@@ -50,7 +50,7 @@ def test_labels_come_from_the_files(tiny_pipeline: Path) -> None:
 
 
 def test_no_pipeline_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(DitAccelError, match="dit-photos, or a diffusers pipeline folder"):
+    with pytest.raises(DitAccelError, match="dit-photos, pixart-photos, or a diffusers"):
         pipeline_folder(str(tmp_path))
 
 

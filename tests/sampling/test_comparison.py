@@ -35,6 +35,16 @@ def test_three_candidates(tiny_pipeline: Path) -> None:
     assert comparison.speed_up("dense") == 1.0
 
 
+def test_texts_are_made_at_exactly_the_models_size() -> None:
+    prompts = {"class_labels": [], "prompts": ["a zebra"], "num_inference_steps": 1}
+    said: list[str] = []
+    prepared = prepare(config(Path("pixart-photos"), {}, **prompts))
+    comparison = compare(prepared, notify=said.append)
+    assert comparison.rows["dense"].images.shape == (1, 3, 128, 128)
+    assert len(said) == 1 and "prompt 1: 'zebra'; known words" in said[0]
+    assert comparison.text_encoder_seconds is not None
+
+
 def test_fewer_steps_cost_what_the_plan_does(tiny_pipeline: Path) -> None:
     prepared = prepare(config(tiny_pipeline, INTERVAL))
     assert steps_at_cost(prepared, prepared.cost.macs_plan) == 5  # 0, 2, 4, 6 and the last

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from dit_accel import DitAccelError, PlanError
+from dit_accel.resources import config_folder
 from dit_accel.sampling.generate_config import GenerateConfig, image_batch, load_generate_config
 
+TEXTS = config_folder() / "quickstart_text.yaml"
 LABELS = {"cat": 0, "moon": 1, "rocket": 2}
 
 
@@ -29,6 +31,15 @@ def test_overrides() -> None:
     assert config.plan == {"cache": {"interval": 3}}
 
 
+def test_prompts_are_taken_as_they_are() -> None:
+    prompts = ["{a: b}", "", "\x85 🚀", "null"]
+    config = load_generate_config(TEXTS, ["seed=7"], prompts)
+    assert config.prompts == tuple(prompts) and config.image_seeds == (7, 8, 9, 10)
+    assert load_generate_config(TEXTS, []).num_images == 4
+    with pytest.raises(PlanError, match="either class_labels or prompts"):
+        load_generate_config(None, [], prompts)
+
+
 def test_part_of_a_preset_cannot_be_set() -> None:
     with pytest.raises(PlanError, match="balanced"):
         load_generate_config(None, ["plan.cache.interval=3"])
@@ -44,6 +55,7 @@ def test_part_of_a_preset_cannot_be_set() -> None:
         ("dtype=fp8", "dtype.*float32"),
         ("seeds=[1, 2]", "one seed an image"),
         ("prompts=[a cat]", "either class_labels or prompts"),
+        ('prompts=["\\ud83d"]', "prompts: .*half of a surrogate pair"),
     ],
 )
 def test_wrong_values_name_field_and_remedy(assignment: str, message: str) -> None:

@@ -12,11 +12,12 @@ from saved_text_pipelines import save_tiny_pixart
 
 from dit_accel import DitAccelError
 from dit_accel.install import plan_of
+from dit_accel.resources import config_folder
 from dit_accel.sampling import identity as identity_module
 from dit_accel.sampling.generate import ready_pipeline
 from dit_accel.sampling.identity import file_digest
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
-from dit_accel.sampling.sample_config import SampleConfig
+from dit_accel.sampling.sample_config import SampleConfig, load_sample_config
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_ready_pipeline_has_solver_and_plan(tiny_pipeline: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "dit-photo"}, "model: got .*did you mean 'dit-photos'"),
+        ({"model": "dit-photo"}, "dit-photos, pixart-photos.*did you mean 'dit-photos'"),
+        ({"model": "pixart-fotos"}, "model: got .*did you mean 'pixart-photos'"),
         ({"plan": "balnced"}, "did you mean 'balanced'"),
         ({"plan": {"cache": {"policy": "sometimes"}}}, "cache.policy"),
         ({"plan": {"density": {"kind": "pooled", "pool": 2, "layers": [2, 9]}}}, "density.layers"),
@@ -84,6 +86,16 @@ def test_text_models_take_prompts(tiny_pixart: Path) -> None:
     assert any("tokenizer" in name for name in found.identity["model"]["files"])
     with pytest.raises(DitAccelError, match=r"data.labels: .*conditioned on prompts"):
         prepared(tiny_pixart)
+
+
+@pytest.mark.parametrize("name", ["dit_photos", "pixart_photos"])
+def test_shipped_sets_can_be_made(name: str) -> None:
+    config = load_sample_config(config_folder("sample") / f"{name}.yaml", [])
+    found = prepare_sampling(config)
+    assert len(found.specs) == 256 and found.identity["model"]["name"] == config.model
+    assert (found.identity["height"], found.identity["width"]) == (128, 128)
+    assert len(found.prompts) == (256 if name == "pixart_photos" else 0)
+    assert found.identity.get("text_tokens") == (24 if name == "pixart_photos" else None)
 
 
 def test_half_a_download_is_refused(tiny_pipeline: Path, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_overrides() -> None:
         ("data.prompts=[a cat]", "data: got labels and prompts"),
         ("data={}", "data: got none of them"),
         ("data.labels=[3.5]", "data.labels: got .*expected uniform, balanced"),
+        ('data={prompts: ["a", "\\ud83d"]}', "data.prompts: .*half of a surrogate pair"),
         ("data={prompts: 3}", "data.prompts: got 3, expected a list"),
         ("data.ids=ids.txt", "data: 'ids' and 'ids_sha256' choose COCO"),
         ("data={coco: c.json, ids_sha256: abc}", 'data.ids_sha256: got "abc".*64 hex'),

@@ -1,4 +1,4 @@
-"""Prompts of a set: listed in the config, or read from a txt, jsonl or csv file."""
+"""Prompts of a set: listed in the config, read from a txt, jsonl or csv file, or shipped."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from dit_accel.errors import DitAccelError, mismatch
+from dit_accel.errors import DitAccelError, did_you_mean, mismatch
+from dit_accel.resources import config_folder
 from dit_accel.sampling.conditions import Conditions, Cycled, list_sha256
-from dit_accel.sampling.conditions.text_files import line_error, lines_of, read_text
+from dit_accel.sampling.conditions.text_files import (
+    HALF_A_PAIR,
+    is_unicode,
+    line_error,
+    lines_of,
+    read_text,
+)
 
 _FIELD, _KEY = "data.prompts", "prompt"
 
@@ -19,9 +26,10 @@ def prompt_conditions(prompts: str | Sequence[str], num_samples: int | None) -> 
     """The prompt of every image.
 
     Args:
-        prompts: a list, or the path of a file: ``.txt`` (every line is a prompt, an empty line the
-            empty prompt), ``.jsonl`` (an object with the key ``prompt`` a line) or ``.csv`` (with
-            a column ``prompt``); other keys and columns are left alone.
+        prompts: a list, the name of a list that ships with the package (``photos``), or the path
+            of a file: ``.txt`` (every line is a prompt, an empty line the empty prompt), ``.jsonl``
+            (an object with the key ``prompt`` a line) or ``.csv`` (with a column ``prompt``);
+            other keys and columns are left alone.
         num_samples: images; as many as prompts by default, and beyond that the list cycles.
 
     Raises:
@@ -34,23 +42,28 @@ def prompt_conditions(prompts: str | Sequence[str], num_samples: int | None) -> 
     return Conditions(Cycled(found, num_samples or len(found)), identity)
 
 
+def shipped_prompts() -> dict[str, Path]:
+    """The lists that ship with the package (``configs/prompts/*.txt``), by their names."""
+    return {path.stem: path for path in sorted(config_folder("prompts").glob("*.txt"))}
+
+
 def read_prompts(path: Path) -> list[str]:
-    """All prompts of a file, in its order.
+    """All prompts of a file, or of the shipped list of that name, in its order.
 
     Raises:
         DitAccelError: as ``prompt_conditions``, with the number of the line.
     """
+    shipped = shipped_prompts()
+    path = shipped.get(str(path), path)
     if path.suffix not in _READERS:
-        expected = f"a file ending in {', '.join(_READERS)}, or a list of prompts"
-        remedy = 'a single prompt is a list too: ["…"]'
+        endings, names = ", ".join(_READERS), ", ".join(shipped)
+        expected = f"a file ending in {endings}, the shipped list {names}, or a list of prompts"
+        remedy = did_you_mean(str(path), shipped) + 'a single prompt is a list too: ["…"]'
         raise DitAccelError(f"{_FIELD}: " + mismatch(str(path), expected, remedy))
     prompts = []
     for number, prompt in _READERS[path.suffix](path, read_text(path, _FIELD)):
-        try:
-            prompt.encode()
-        except UnicodeEncodeError:
-            message = "half of a surrogate pair stands alone; no tokenizer can read it; correct it"
-            raise line_error(_FIELD, path, number, message) from None
+        if not is_unicode(prompt):
+            raise line_error(_FIELD, path, number, f"{HALF_A_PAIR}; correct it")
         prompts.append(prompt)
     return prompts
 

@@ -6,6 +6,17 @@ from pathlib import Path
 
 from dit_accel.errors import DitAccelError
 
+HALF_A_PAIR = "half of a surrogate pair stands alone; no tokenizer can read it"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has a form in UTF-8: JSON, YAML and shells let halves through."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 def read_text(path: Path, field: str) -> str:
     """The text of a UTF-8 file, without a byte-order mark.

@@ -53,9 +53,11 @@ class SamplingActor:
             DitAccelError: what ``prepare_sampling`` and ``sample_set`` raise, or no run folder.
         """
         from diffusers.utils import logging as diffusers_logging
+        from transformers.utils import logging as transformers_logging
 
         diffusers_logging.disable_progress_bar()  # Ray would print every actor's
         diffusers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
         _enter(order)
         prepared = prepare_sampling(order.config)
         folder = open_run_folder(prepared)

@@ -20,6 +20,7 @@ from dit_accel.runs.folder import RunFolder
 from dit_accel.runs.manifest import ManifestWriter
 from dit_accel.runs.manifest_reading import read_manifest
 from dit_accel.sampling.preparing import PreparedSampling
+from dit_accel.sampling.prompt_check import prompt_warnings
 from dit_accel.sampling.ranks.block_making import BlockMaker, Observer
 from dit_accel.sampling.ranks.open_blocks import OpenBlocks
 from dit_accel.sampling.ranks.recording import ImageRecorder
@@ -121,6 +122,9 @@ def _work(
         for notice in (*folder.notices, manifest.notice, _found(folder, blocks)):
             if notice:
                 say(notice)
+        if blocks and shard.rank == 0:  # of all ranks, who have the same prompts
+            for line in prompt_warnings(prepared.folder, prepared.prompts):
+                say(line)
         recorder = ImageRecorder(folder, manifest, shard.rank)
         maker = BlockMaker(prepared, shard.device, folder, recorder, board, observers, stop, say)
         with WriteQueue() as queue:
