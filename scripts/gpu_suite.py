@@ -28,6 +28,8 @@ from dit_accel.sampling.loading import default_device
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHED = {"dit-xl-2-512": "DiT-XL-2-512", "pixart-sigma-1024": "PixArt-Sigma-XL-2-1024"}
+TRAINED = ("dit-photos", "pixart-photos")
+TINY_EVALUATIONS = {"dit-photos": "quickstart", "pixart-photos": "quickstart_text"}
 TINY_CONFIG = {"num_layers": 2, "num_attention_heads": 2, "sample_size": 16}
 
 
@@ -47,44 +49,63 @@ class Part:
 
 
 def parts(output: Path, device: str, *, tiny: bool, train: bool) -> list[Part]:
-    """The suite: GPU-marked tests, benchmarks eager and compiled, a large evaluation of dit-photos,
-    and training if asked for.
+    """The suite: GPU-marked tests, benchmarks of full-size architectures (eager and compiled),
+    benchmarks and large evaluations of the shipped pipelines, and their training if asked for.
     """
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
     suite = [Part("tests", [*tests, "--collect-only"] if tiny else tests, 1200)]
     for name, model in BENCHED.items():
         for compiled in (False, True):
             suite.append(_bench(output, device, name, model, tiny=tiny, compiled=compiled))
-    suite.append(_evaluation(output, tiny=tiny))
+    suite += [_trained_bench(output, device, name, tiny=tiny) for name in TRAINED]
+    suite += [_evaluation(output, name, tiny=tiny) for name in TRAINED]
     if train:
-        suite.append(_training(output, tiny=tiny))
+        suite += [_training(output, name, tiny=tiny) for name in TRAINED]
     return suite
 
 
 def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, compiled: bool) -> Part:
     part = f"bench-{name}-{'compiled' if compiled else 'eager'}"
     source = str(_tiny_config(output, model)) if tiny else model
-    size = ["--steps", "4", "--rounds", "1", "--batch-size", "1"] if tiny else ["--batch-size", "8"]
-    command = [
-        *(sys.executable, "-m", "dit_accel.cli", "bench", "--random-weights"),
-        *("--model", source, "--device", device, "--dtype", "bfloat16", *size),
-        *("--plan", "quality", "balanced", "fast", "--output", str(output / f"{part}-report")),
-        *(["--compile"] if compiled else []),
-    ]
+    options = ["--random-weights", "--plan", "quality", "balanced", "fast"]
+    options += [*_bench_size(8, tiny=tiny), *(["--compile"] if compiled else [])]
+    return Part(part, _bench_command(output, device, part, source, options), 1800)
+
+
+def _trained_bench(output: Path, device: str, name: str, *, tiny: bool) -> Part:
+    """Every preset on a shipped pipeline, whose pictures say what the speed costs."""
+    part = f"bench-{name}"
+    command = _bench_command(output, device, part, name, _bench_size(32, tiny=tiny))
     return Part(part, command, 1800)
 
 
-def _evaluation(output: Path, *, tiny: bool) -> Part:
-    """The evaluation of dit-photos on a set forty times as large; it resumes by itself."""
-    config = "configs/eval/quickstart.yaml" if tiny else "configs/eval/dit_photos.yaml"
+def _bench_size(images: int, *, tiny: bool) -> list[str]:
+    if tiny:
+        return ["--steps", "4", "--rounds", "1", "--batch-size", "1"]
+    return ["--batch-size", str(images)]
+
+
+def _bench_command(
+    output: Path, device: str, part: str, model: str, options: list[str]
+) -> list[str]:
+    return [
+        *(sys.executable, "-m", "dit_accel.cli", "bench", "--model", model, "--device", device),
+        *("--dtype", "bfloat16", "--output", str(output / f"{part}-report"), *options),
+    ]
+
+
+def _evaluation(output: Path, name: str, *, tiny: bool) -> Part:
+    """The evaluation of a shipped pipeline on a set forty times as large; it resumes by itself."""
+    config = TINY_EVALUATIONS[name] if tiny else name.replace("-", "_")
     number, batch = (2, 2) if tiny else (10000, 128)
     size = [f"num_samples={number}", f"batch_size={batch}", f"latency_images={min(32, number)}"]
-    changes = [*size, f"output={output / 'evaluation'}"]
+    changes = [*size, f"output={output / f'evaluation-{name}'}"]
     command = [
-        *(sys.executable, "-m", "dit_accel.cli", "evaluate", config, "--quiet"),
+        *(sys.executable, "-m", "dit_accel.cli", "evaluate", f"configs/eval/{config}.yaml"),
+        "--quiet",
         *(part for change in changes for part in ("--set", change)),
     ]
-    return Part("evaluate", command, 1800)
+    return Part(f"evaluate-{name}", command, 1800)
 
 
 def _tiny_config(output: Path, model: str) -> Path:
@@ -98,23 +119,24 @@ def _tiny_config(output: Path, model: str) -> Path:
     return path
 
 
-def _training(output: Path, *, tiny: bool) -> Part:
-    """A longer training of dit-photos, into a folder of its own; it resumes by itself."""
+def _training(output: Path, name: str, *, tiny: bool) -> Part:
+    """A longer training of a reference pipeline, into its own folder; it resumes by itself."""
     script = [sys.executable, "scripts/train_reference.py"]
     if tiny:
-        return Part("train", [*script, "--help"], 300)
-    recipe = output / "dit_photos_long.yaml"
-    recipe.write_text(_longer_recipe(output))
-    return Part("train", [*script, str(recipe)], 6 * 3600)
+        return Part(f"train-{name}", [*script, "--help"], 300)
+    recipe = output / f"{name}-long.yaml"
+    recipe.write_text(_longer_recipe(output, name))
+    return Part(f"train-{name}", [*script, str(recipe)], 6 * 3600)
 
 
-def _longer_recipe(output: Path) -> str:
+def _longer_recipe(output: Path, name: str) -> str:
     """The shipped recipe with eight times the transformer steps and a crop bank to match."""
     import yaml
 
-    recipe: dict[str, Any] = yaml.safe_load((ROOT / "configs/train/dit_photos.yaml").read_text())
-    recipe["output"] = str(output / "train")
-    recipe["publish"]["folder"] = str(output / "dit-photos")
+    shipped = ROOT / "configs" / "train" / f"{name.replace('-', '_')}.yaml"
+    recipe: dict[str, Any] = yaml.safe_load(shipped.read_text())
+    recipe["output"] = str(output / f"train-{name}")
+    recipe["publish"]["folder"] = str(output / name)
     loop = recipe["transformer"]["loop"]
     loop["steps"], loop["decay_steps"] = 8 * loop["steps"], 8 * loop["decay_steps"]
     recipe["latents"]["crops"] *= 4

@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import torch
@@ -59,3 +60,22 @@ def _fixed_seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(scope="session", params=["dit-photos", "pixart-photos"])
+def _loaded_reference(request: pytest.FixtureRequest) -> Any:
+    from dit_accel.sampling.loading import load_pipeline
+
+    return load_pipeline(request.param, "float32", "cpu")
+
+
+@pytest.fixture
+def reference_pipeline(_loaded_reference: Any) -> Iterator[Any]:
+    """Each shipped pipeline in turn, dense; one object for all tests, restored after each.
+
+    ``reference_batches.batch_of`` makes the seeds and conditions of a batch for it.
+    """
+    import dit_accel
+
+    yield _loaded_reference
+    dit_accel.restore(_loaded_reference)

@@ -21,14 +21,14 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 WORDS = ["<pad>", "</s>", "<unk>", "a", "cat", "dog", "moon", "rocket", "coffee", "on"]
 
 
-def save_tiny_pixart(folder: Path) -> Path:
+def save_tiny_pixart(folder: Path, num_layers: int = 2) -> Path:
     """A PixArt-alpha with latents of 8 x 8, images of 16 x 16 pixels, and 120 text tokens."""
     transformer = PixArtTransformer2DModel(
         num_attention_heads=2,
         attention_head_dim=12,
         in_channels=4,
         out_channels=8,
-        num_layers=2,
+        num_layers=num_layers,
         sample_size=8,
         patch_size=1,
         cross_attention_dim=24,

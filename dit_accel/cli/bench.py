@@ -16,7 +16,10 @@ def bench(
         list[str] | None, typer.Argument(metavar="PLAN", help="More plans.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="dit-photos, a pipeline folder; with --random-weights any config.")
+        str,
+        typer.Option(
+            help="dit-photos, pixart-photos, a pipeline folder; with --random-weights any config."
+        ),
     ] = "dit-photos",
     plan: Annotated[
         list[str] | None,
@@ -54,9 +57,11 @@ def bench(
     """Measure dense, plans, and dense with fewer steps, interleaved in one process.
 
     Writes JSON and Markdown with provenance, and says which plans beat dense with fewer steps at
-    equal time. Under torchrun every rank measures its own GPU.
+    equal time. Models take their classes in turn, or the shipped prompts; texts are encoded
+    outside of what is timed. Under torchrun every rank measures its own GPU.
     """
     from dit_accel.cli.progress import progress_bar
+    from dit_accel.errors import DitAccelError
     from dit_accel.measure import ranks
     from dit_accel.measure.bench_settings import BenchSettings, prepare_benchmark
     from dit_accel.measure.benchmark import run_benchmark
@@ -67,6 +72,11 @@ def bench(
     from dit_accel.reporting.bench_table import bench_table
     from dit_accel.sampling.loading import default_device
 
+    if record_presets and random_weights:
+        raise DitAccelError(
+            "record_presets: figures of random weights say nothing of quality; leave out "
+            "--random-weights, or --record-presets"
+        )
     settings = BenchSettings(
         model=model,
         plans=load_plans([*(plan or ()), *(more_plans or ())] or preset_names()),

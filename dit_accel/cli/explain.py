@@ -30,7 +30,7 @@ def explain(
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     text_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Text tokens a row (PixArt); 120, or 300 for Sigma, by default."),
+        typer.Option(min=1, help="Text tokens a row (PixArt); what prompts are padded to, if not."),
     ] = None,
     guidance: Annotated[
         bool, typer.Option(help="Whether every image has a second, unconditional row.")

@@ -6,11 +6,11 @@ from rich.console import Console
 
 
 def plans() -> None:
-    """List the shipped presets, with what was measured of each on dit-photos.
+    """List the shipped presets, with what was measured of each on each shipped model.
 
     A preset that no benchmark has recorded says so. The figures come from
     ``dit-accel bench --record-presets`` and name the run that they were measured in.
     """
-    from dit_accel.reporting.presets import presets_table
+    from dit_accel.reporting.presets import presets_tables
 
-    Console().print(presets_table())
+    Console().print(*presets_tables())

@@ -15,12 +15,17 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from transformers.utils import logging as transformers_logging
 
 
 def quiet_diffusers() -> None:
-    """Keep diffusers' loading bars, which would tear ours, and its remarks off the terminal."""
+    """Keep diffusers' loading bars, which would tear ours, and its remarks off the terminal.
+
+    The tokenizers' too: of a prompt that is too long, all three would speak.
+    """
     diffusers_logging.disable_progress_bar()
     diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def score(
         Path | None, typer.Option(help="Weights file, or a folder that holds them.")
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="Texts for clip_score, where the run has none.")
+        Path | None, typer.Option(help="Prompts of the pictures, where the run has none.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where lines go; TARGET/scores.jsonl by default.")

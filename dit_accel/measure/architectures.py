@@ -12,7 +12,8 @@ import torch
 from diffusers import DiTTransformer2DModel, PixArtTransformer2DModel
 
 from dit_accel.errors import UnsupportedError, mismatch, nearest
-from dit_accel.resources import config_folder, reference_model_folder
+from dit_accel.reference_models import available, find
+from dit_accel.resources import config_folder
 
 _CLASSES: dict[str, Any] = {
     "DiTTransformer2DModel": DiTTransformer2DModel,
@@ -20,7 +21,6 @@ _CLASSES: dict[str, Any] = {
     # What diffusers wrote before it split the class by family; kept in published configs.
     "Transformer2DModel": PixArtTransformer2DModel,
 }
-REFERENCE_MODELS = ("dit-photos",)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Architecture:
         transformer_class: the diffusers class.
         config: its arguments, as published.
         pixels_per_cell: image pixels a side of one latent cell (the autoencoder's factor).
-        default_text_tokens: what the pipeline pads every prompt to: 120 for α, 300 for Σ.
+        default_text_tokens: what every prompt is padded to: 120 for α, 300 for Σ, or as many as
+            the tokenizer beside the transformer takes, if those are fewer.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Architecture:
 def architecture_names() -> list[str]:
     """Every name that ``load_architecture`` knows without a path."""
     shipped = sorted(path.stem for path in config_folder("models").glob("*.json"))
-    return [*REFERENCE_MODELS, *shipped]
+    return [*available(), *shipped]
 
 
 def load_architecture(source: str | Path) -> Architecture:
@@ -109,7 +110,7 @@ def load_architecture(source: str | Path) -> Architecture:
         transformer_class=_CLASSES[class_name],
         config=config,
         pixels_per_cell=_pixels_per_cell(path),
-        default_text_tokens=300 if "Sigma" in _family(path) else 120,
+        default_text_tokens=_text_tokens(path),
     )
 
 
@@ -117,6 +118,19 @@ def _family(config_path: Path) -> str:
     """Class of the pipeline that a transformer's config lies in; else the name of the file."""
     index = config_path.parent.parent / "model_index.json"
     return json.loads(index.read_text())["_class_name"] if index.is_file() else config_path.stem
+
+
+def _text_tokens(config_path: Path) -> int:
+    """The length of the family, or what the tokenizer beside a transformer takes if that is less.
+
+    The same number as ``sampling.texts.text_tokens`` of the loaded pipeline.
+    """
+    family = 300 if "Sigma" in _family(config_path) else 120
+    tokenizer = config_path.parent.parent / "tokenizer" / "tokenizer_config.json"
+    if not tokenizer.is_file():
+        return family
+    # A tokenizer that was made without a bound states none, or a huge one.
+    return int(min(family, json.loads(tokenizer.read_text()).get("model_max_length") or family))
 
 
 def _pixels_per_cell(config_path: Path) -> int:
@@ -131,7 +145,7 @@ def _config_path(source: str) -> Path:
     shipped = config_folder("models") / f"{source}.json"
     if shipped.is_file():
         return shipped
-    folder = reference_model_folder(source) if source in REFERENCE_MODELS else Path(source)
+    folder = find(source) if source in available() else Path(source)
     candidates = [folder, folder / "transformer" / "config.json", folder / "config.json"]
     for path in candidates:
         if path.is_file():

@@ -12,7 +12,10 @@ from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
 from dit_accel.measure.ranks import rank
 from dit_accel.plan import Plan
 from dit_accel.sampling.batch import ImageBatch
+from dit_accel.sampling.conditions.prompts import prompt_conditions
 from dit_accel.sampling.loading import pipeline_folder, pipeline_labels
+
+PROMPTS = "photos"
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,15 @@ def _costs(
 
 
 def bench_batch(settings: BenchSettings, architecture: Architecture) -> ImageBatch:
-    """Conditions and seeds of one batch: classes in turn, another stretch of seeds on each rank."""
+    """Conditions and seeds of one batch; every rank has another stretch of seeds.
+
+    Classes are taken in turn, or the shipped prompts (captions of real photographs).
+    """
     count = settings.num_images
     first = settings.seed + rank() * count
     seeds = tuple(range(first, first + count))
     if architecture.is_text_conditional:
-        prompts = tuple("a photograph of a lighthouse at dusk" for _ in seeds)
+        prompts = tuple(map(str, prompt_conditions(PROMPTS, count).items))
         return ImageBatch(seeds, settings.guidance_scale, prompts=prompts)
     labels = sorted(set(pipeline_labels(pipeline_folder(settings.model)).values()))
     labels = labels or list(range(architecture.num_classes))

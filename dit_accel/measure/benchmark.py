@@ -43,9 +43,13 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All rows of rank 0, and every rank's median seconds for each."""
+    """All rows of rank 0, and every rank's median seconds for each.
+
+    ``conditions`` are rank 0's classes or prompts; empty with random weights.
+    """
 
     settings: BenchSettings
+    conditions: dict[str, list[int] | list[str]]
     rows: list[Measurement]
     rank_seconds: dict[str, list[float]]
     text_encoder_seconds: float | None
@@ -79,6 +83,7 @@ def run_benchmark(
     everyone = gather({name: timing.median for name, timing in timings.items()})
     return Benchmark(
         settings=settings,
+        conditions=subject.conditions,
         rows=_rows(prepared, runs, timings, converged),
         rank_seconds={name: [seconds[name] for seconds in everyone] for name in timings},
         text_encoder_seconds=subject.text_encoder_seconds,

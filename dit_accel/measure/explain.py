@@ -18,12 +18,16 @@ _CACHE_BYTES_PER_ELEMENT = 2
 
 @dataclass(frozen=True)
 class Explanation:
-    """A plan resolved for one model and one run."""
+    """A plan resolved for one model and one run.
+
+    ``text_tokens`` are those of one row; ``None`` for a model that reads no text.
+    """
 
     model: str
     plan: Plan
     workload: Workload
     grid: tuple[int, int]
+    text_tokens: int | None
     num_layers: int
     cost: RunCost
     cache_elements: int
@@ -48,6 +52,7 @@ class Explanation:
             "batch": self.workload.batch,
             "guidance": self.workload.guided,
             "token_grid": list(self.grid),
+            "text_tokens": self.text_tokens,
             "num_layers": self.num_layers,
             "macs_per_forward_dense": cost.macs_per_forward_dense,
             "macs_run_dense": cost.macs_dense,
@@ -88,6 +93,7 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
         plan=plan,
         workload=workload,
         grid=(grid.height, grid.width),
+        text_tokens=workload.text_tokens if architecture.is_text_conditional else None,
         num_layers=num_layers,
         cost=run_cost(architecture, plan, workload),
         cache_elements=_cache_tensors(plan, num_layers) * tokens,

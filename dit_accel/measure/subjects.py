@@ -39,6 +39,10 @@ class Subject(Protocol):
     def text_encoder_seconds(self) -> float | None:
         """Seconds of the text encoder for one batch; ``None`` where there is none."""
 
+    @property
+    def conditions(self) -> dict[str, list[int] | list[str]]:
+        """The classes or prompts of the batch by what they are; empty where they mean nothing."""
+
     def runner(self, solver: str, plan: Plan, *, compiled: bool) -> Runner:
         """A denoising loop with this solver and plan."""
 
@@ -51,8 +55,15 @@ class PipelineSubject:
 
     def __init__(self, pipe: Any, batch: ImageBatch, device: torch.device) -> None:
         self._pipe, self._batch = pipe, batch
-        seconds, self._conditions = timed(lambda: encode_text(pipe, batch), device)
+        seconds, self._arguments = timed(lambda: encode_text(pipe, batch), device)
         self.text_encoder_seconds = seconds if batch.prompts else None
+
+    @property
+    def conditions(self) -> dict[str, list[int] | list[str]]:
+        """Class numbers, or texts."""
+        if self._batch.prompts is not None:
+            return {"prompts": list(self._batch.prompts)}
+        return {"class_labels": list(self._batch.class_labels or ())}
 
     @property
     def scheduler_config(self) -> dict[str, Any]:
@@ -64,7 +75,7 @@ class PipelineSubject:
         variant = pipeline_variant(self._pipe, solver, plan)
         if compiled:
             variant.transformer = _compiled(variant.transformer, shared=plan.is_empty)
-        return lambda steps: denoise(variant, self._batch, self._conditions, steps)
+        return lambda steps: denoise(variant, self._batch, self._arguments, steps)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Images [B, 3, H, W] in [0, 1]."""
@@ -99,6 +110,7 @@ class RandomWeightsSubject:
             generator=generator,
         )
         self._num_images = num_images
+        self.conditions: dict[str, list[int] | list[str]] = {}
 
     def runner(self, solver: str, plan: Plan, *, compiled: bool) -> Runner:
         """A bare denoising loop over the transformer with this solver and plan."""

@@ -46,6 +46,7 @@ def bench_markdown(report: dict[str, Any]) -> str:
         _throughput(report),
         _apart(report),
         _NO_FIDELITY if settings["random_weights"] else _worth(report),
+        _prompts(report),
         "## Provenance\n\n```json\n" + json.dumps(report["provenance"], indent=2) + "\n```",
         "## Plans\n\n```json\n" + json.dumps(settings["plans"], indent=2) + "\n```",
     ]
@@ -132,6 +133,11 @@ def _worth(report: dict[str, Any]) -> str:
         "interpolated between all dense rows above (every solver, every number of steps)."
     )
     return "\n\n".join(["## Which plans beat dense with fewer steps?", intro, "\n".join(lines)])
+
+
+def _prompts(report: dict[str, Any]) -> str:
+    prompts = report["conditions"].get("prompts")
+    return "## Prompts\n\n" + "\n".join(f"1. {prompt}" for prompt in prompts) if prompts else ""
 
 
 def _verdict(verdict: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ def bench_report(benchmark: Benchmark) -> dict[str, Any]:
     return {
         "provenance": benchmark.provenance,
         "settings": benchmark.settings.to_dict(),
+        "conditions": benchmark.conditions,
         "solver_settings": benchmark.solver_settings,
         "text_encoder_seconds": benchmark.text_encoder_seconds,
         "rows": [_row(benchmark, row) for row in benchmark.rows],

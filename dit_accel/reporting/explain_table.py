@@ -16,6 +16,8 @@ def explain_table(explanation: Explanation) -> Table:
     table.add_row("model", explanation.model)
     height, width = explanation.grid
     table.add_row("tokens", f"{height} × {width}, {explanation.num_layers} layers")
+    if explanation.text_tokens is not None:
+        table.add_row("text", f"{explanation.text_tokens} tokens a row")
     table.add_row("run", f"{workload.num_steps} steps, batch {workload.batch}, {rows}")
     table.add_row("forward, dense", f"{units.macs(cost.macs_per_forward_dense)} MACs (one row)")
     table.add_row("run, dense", f"{units.macs(cost.macs_dense)} MACs")

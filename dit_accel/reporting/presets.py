@@ -9,9 +9,11 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from dit_accel import reference_models
 from dit_accel.presets import preset_names
 from dit_accel.reporting import units
 from dit_accel.resources import config_folder
+from dit_accel.runs.atomic import atomic_write
 
 
 def measured_path() -> Path:
@@ -20,13 +22,26 @@ def measured_path() -> Path:
 
 
 def record_presets(report: dict[str, Any], path: Path) -> None:
-    """Keep the figures of every shipped preset in a benchmark's report, with their provenance."""
+    """Keep the figures of every shipped preset in a benchmark's report, with their provenance.
+
+    They take the place of what was kept of this model; figures of other models stay.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+    # By the folder's name, so that a path to a shipped model and its name are the same model.
+    model = Path(report["settings"]["model"]).name
+    records = {**_records(path), model: _record(report)}
+    with atomic_write(path) as file:
+        file.write((json.dumps(records, indent=2) + "\n").encode())
+
+
+def _record(report: dict[str, Any]) -> dict[str, Any]:
     names = set(preset_names())
     rows = [row for row in report["rows"] if row["kind"] == "plan" and row["label"] in names]
     beats = {item["name"]: item["difference_db"] for item in report["verdicts"]}
     settings, provenance = report["settings"], report["provenance"]
-    record = {
-        "model": settings["model"],
+    return {
         "num_images": settings["num_images"],
         "guidance_scale": settings["guidance_scale"],
         "dtype": settings["dtype"],
@@ -47,24 +62,39 @@ def record_presets(report: dict[str, Any], path: Path) -> None:
             for row in rows
         ],
     }
-    path.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def presets_table() -> Table:
-    """One line a preset and measured run; ``not measured yet`` where there is none."""
-    record = json.loads(measured_path().read_text()) if measured_path().is_file() else None
-    table = Table(title="shipped plans", caption=_caption(record), box=SIMPLE)
+def presets_tables() -> list[Table]:
+    """A table for each shipped model, and for each other one that presets were measured on."""
+    records = _records(measured_path())
+    models = dict.fromkeys([*reference_models.available(), *records])
+    return [_table(model, records.get(model)) for model in models]
+
+
+def _records(path: Path) -> dict[str, dict[str, Any]]:
+    """What was kept, by the name of the model; empty where nothing was."""
+    records: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    return records
+
+
+def _table(model: str, record: dict[str, Any] | None) -> Table:
+    """One line a preset and measured run; ``unmeasured`` where there is none."""
+    table = Table(
+        title=f"shipped plans on {model}",
+        caption=_caption(model, record),
+        box=SIMPLE,
+        pad_edge=False,
+    )
     table.add_column("preset", no_wrap=True)
     table.add_column("run", no_wrap=True)
-    for heading in ("speed-up", "MACs ÷", "PSNR, dB", "SSIM"):
-        table.add_column(heading, justify="right")
-    table.add_column("against fewer steps", justify="right")
+    for heading in ("speed-up", "MACs ÷", "PSNR, dB", "SSIM", "fewer steps, dB"):
+        table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     for name in preset_names():
         rows = [row for row in (record or {}).get("presets", []) if row["preset"] == name]
         for row in rows:
             table.add_row(name, *_cells(row))
         if not rows:
-            table.add_row(name, *["–"] * 5, "not measured yet")
+            table.add_row(name, "unmeasured", *["–"] * 5)
     return table
 
 
@@ -76,18 +106,17 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{row['mac_speed_up']:.2f}×",
         units.decibels(row["to_dense"]["psnr_db"]),
         f"{row['to_dense']['ssim']:.3f}",
-        "faster than all" if difference is None else f"{difference:+.2f} dB",
+        "none as fast" if difference is None else f"{difference:+.2f}",
     ]
 
 
-def _caption(record: dict[str, Any] | None) -> str:
+def _caption(model: str, record: dict[str, Any] | None) -> str:
     if record is None:
-        return "nothing measured yet; dit-accel bench --record-presets fills this in"
+        return f"dit-accel bench --model {model} --record-presets measures them"
     gpus = record["hardware"]["gpus"]
     machine = gpus[0] if record["device"].startswith("cuda") and gpus else record["hardware"]["cpu"]
     return (
-        f"{record['model']}, {record['num_images']} images, guidance {record['guidance_scale']}, "
-        f"{record['dtype']}, {machine}, {record['date'][:10]}. PSNR and SSIM: to dense, same "
-        "seeds. Against fewer steps: PSNR to the converged run, minus that of the best dense run "
-        "of equal time."
+        f"{record['num_images']} images, guidance {record['guidance_scale']}, {record['dtype']}, "
+        f"{machine}, {record['date'][:10]}. PSNR and SSIM: to dense, same seeds. Fewer steps: "
+        "PSNR to the converged run, minus that of the best dense run of equal time."
     )

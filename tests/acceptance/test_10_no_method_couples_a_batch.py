@@ -7,12 +7,14 @@ every registered method and every shipped preset is run on a sample alone and in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from saved_pipelines import save_tiny_dit
+from saved_text_pipelines import save_tiny_pixart
 from tiny_models import PLANS, decisions
 
 import dit_accel
@@ -23,40 +25,58 @@ from dit_accel.sampling.generate import generate
 from dit_accel.sampling.loading import load_pipeline
 from dit_accel.sampling.specs import SampleSpec
 
-SPECS = [SampleSpec(i, 40 + i, class_label=i) for i in range(3)]
+SPECS = {
+    "dit": [SampleSpec(i, 40 + i, class_label=i) for i in range(3)],
+    "pixart": [
+        SampleSpec(i, 40 + i, prompt=prompt)
+        for i, prompt in enumerate(["a cat on a moon", "", "rocket"])
+    ],
+}
+SAVE = {"dit": save_tiny_dit, "pixart": lambda folder: save_tiny_pixart(folder, num_layers=4)}
 STEPS = 8
 CANDIDATES: dict[str, Any] = {**PLANS, **{name: name for name in preset_names()}}
 
 
-@pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = save_tiny_dit(tmp_path_factory.mktemp("tiny_dit"))
-    return load_pipeline(str(folder), "float32", "cpu").to(torch.float64)
+@dataclass(frozen=True)
+class Model:
+    """A tiny pipeline in float64, and three images to make with it."""
+
+    pipe: Any
+    specs: list[SampleSpec]
+
+    def images(self, specs: list[SampleSpec]) -> np.ndarray:
+        samples = generate(
+            self.pipe, specs, num_inference_steps=STEPS, guidance_scale=2.0, batch_size=3
+        )
+        return np.stack([sample.image for sample in samples]).astype(int)
 
 
-def images(pipe: Any, specs: list[SampleSpec]) -> np.ndarray:
-    samples = generate(pipe, specs, num_inference_steps=STEPS, guidance_scale=2.0, batch_size=3)
-    return np.stack([sample.image for sample in samples]).astype(int)
+@pytest.fixture(scope="module", params=SPECS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = SAVE[request.param](tmp_path_factory.mktemp(request.param))
+    pipe = load_pipeline(str(folder), "float32", "cpu").to(torch.float64)
+    return Model(pipe, SPECS[request.param])
 
 
-def assert_independent(pipe: Any, plan: Any) -> None:
-    with dit_accel.accelerated(pipe, plan):
-        together = images(pipe, SPECS)
-        for place, spec in enumerate(SPECS):
-            assert np.abs(images(pipe, [spec])[0] - together[place]).max() <= 1
+def assert_independent(model: Model, plan: Any) -> None:
+    with dit_accel.accelerated(model.pipe, plan):
+        together = model.images(model.specs)
+        for place, spec in enumerate(model.specs):
+            assert np.abs(model.images([spec])[0] - together[place]).max() <= 1
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_alone_and_in_a_batch(pipe: Any, name: str) -> None:
-    assert_independent(pipe, CANDIDATES[name])
+def test_alone_and_in_a_batch(model: Model, name: str) -> None:
+    assert_independent(model, CANDIDATES[name])
 
 
-def test_samples_that_decide_differently_decide_for_themselves(pipe: Any) -> None:
+def test_samples_that_decide_differently_decide_for_themselves(model: Model) -> None:
     plan = {"cache": {"policy": "first_block", "threshold": 0.25}}
-    with dit_accel.accelerated(pipe, plan):
-        images(pipe, SPECS)
-        assert any(len(set(needed)) == 2 for needed in decisions(pipe))  # else it says little
-    assert_independent(pipe, plan)
+    with dit_accel.accelerated(model.pipe, plan):
+        model.images(model.specs)
+        needed = decisions(model.pipe)
+        assert any(len(set(step)) == 2 for step in needed)  # else it says little
+    assert_independent(model, plan)
 
 
 def test_every_registered_method_is_among_the_candidates() -> None:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dit_accel.cli import app
+from dit_accel.measure.architectures import load_architecture
 
 RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 
@@ -39,6 +40,18 @@ def test_grid_and_picture(tiny_pipeline: Path, tmp_path: Path) -> None:
     assert "8 × 8, 4 layers" in result.output and "no guidance" in result.output
     assert result.output.count("████") == 6 and "forecast" in result.output
     assert picture.is_file()
+
+
+def test_texts_are_counted_at_the_length_that_pipelines_pad_them_to() -> None:
+    arguments = ["explain", "--model", "pixart-photos", "--steps", "2"]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    tokens = load_architecture("pixart-photos").default_text_tokens
+    assert f"{tokens} tokens a row" in result.output and "16 × 16, 10 layers" in result.output
+    own = json.loads(RUNNER.invoke(app, [*arguments, "--json"]).stdout)
+    more = json.loads(RUNNER.invoke(app, [*arguments, "--json", "--text-tokens", "99"]).stdout)
+    assert (own["text_tokens"], more["text_tokens"]) == (tokens, 99)
+    assert more["macs_run_dense"] > own["macs_run_dense"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from dit_accel.cli import app
 
 COMMANDS = {
-    "generate": {"--set", "--plan"},
+    "generate": {"--set", "--plan", "--prompt"},
     "explain": {
         "--model",
         "--plan",

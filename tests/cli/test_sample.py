@@ -60,6 +60,18 @@ def test_shards_are_told_by_the_command_line(config: Path, tmp_path: Path) -> No
     assert refused.exit_code == 2 and "has 2 of 5 images" in refused.stderr
 
 
+def test_what_is_lost_of_prompts_is_said_once(config: Path, tmp_path: Path) -> None:
+    prompts = '{prompts: ["the zebra", "", "' + "the cat " * 30 + '"]}'
+    changes = ["model=pixart-photos", f"data={prompts}", "num_inference_steps=1", "height=16"]
+    result = sample(config, *(part for change in changes for part in ("--set", change)))
+    assert result.exit_code == 0, result.output
+    said = result.stderr.splitlines()
+    assert sum("prompt 1: 'zebra'; known words: a, all" in line for line in said) == 1
+    assert sum("cut after 24 tokens" in line for line in said) == 1
+    assert result.stderr.count("truncated") == result.stderr.count("Token indices") == 0
+    assert len(files_of(tmp_path / "run")) == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

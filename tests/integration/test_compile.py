@@ -91,9 +91,13 @@ def test_few_graphs_suffice_for_a_cache_of_the_highest_order() -> None:
     assert counter.frame_count <= 6
 
 
-@pytest.mark.parametrize("name", ["interval_polynomial", "first_block"])
-def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(name: str) -> None:
-    family = FAMILIES["dit"]
+@pytest.mark.parametrize(
+    ("name", "key"), [("interval_polynomial", "dit"), ("first_block", "alpha")]
+)
+def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(
+    name: str, key: str
+) -> None:
+    family = FAMILIES[key]
     transformer = dit_accel.accelerate(family.transformer(2), (PLANS | STEADY)[name])
     eager = run(family, transformer)
     counter = CompileCounter()
@@ -105,8 +109,10 @@ def test_a_whole_compiled_transformer_does_not_recompile_and_equals_eager(name: 
     assert counter.frame_count == compiled
 
 
-def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled() -> None:
-    family = FAMILIES["dit"]
+def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled(
+    layout: TinyFamily,
+) -> None:
+    family = layout
     transformer = dit_accel.accelerate(family.transformer(3), PLANS["first_block"])
 
     def go() -> tuple[torch.Tensor, list[str]]:
@@ -139,8 +145,8 @@ def test_a_wrapped_transformer_is_unwrapped() -> None:
     torch.testing.assert_close(family.generate(pipe, steps=STEPS), stock, rtol=1e-4, atol=1e-4)
 
 
-def test_restoring_compiled_blocks_gives_stock_results_again() -> None:
-    family = FAMILIES["dit"]
+def test_restoring_compiled_blocks_gives_stock_results_again(layout: TinyFamily) -> None:
+    family = layout
     transformer = family.transformer(2)
     stock = family.denoise(transformer, (1, 2), steps=STEPS)
     dit_accel.accelerate(transformer, PLANS["interval_reuse"])

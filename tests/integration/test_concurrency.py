@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from tiny_models import FAMILIES, PLANS, TinyFamily, ddim, modes
+from tiny_models import PLANS, TinyFamily, ddim, modes
 
 import dit_accel
 from dit_accel.install import installation_of
@@ -68,29 +68,30 @@ def test_plans_are_put_on_and_taken_off_in_threads(layout: TinyFamily) -> None:
         assert all(threads.map(on_and_off, transformers))
 
 
-def test_two_pipelines_that_share_a_scheduler_are_both_told_of_their_steps() -> None:
-    family, scheduler = FAMILIES["dit"], ddim()
-    pipes = [family.pipeline(scheduler, seed=seed) for seed in range(2)]
+def test_two_pipelines_that_share_a_scheduler_are_both_told_of_their_steps(
+    layout: TinyFamily,
+) -> None:
+    scheduler = ddim()
+    pipes = [layout.pipeline(scheduler, seed=seed) for seed in range(2)]
     for pipe in pipes:
         dit_accel.accelerate(pipe, PLANS["interval_reuse"])
     for pipe in pipes:
-        family.generate(pipe, steps=4)
+        layout.generate(pipe, steps=4)
         assert modes(pipe) == ["all", "none", "all", "all"]
     dit_accel.restore(pipes[1])
-    family.generate(pipes[0], steps=5)
+    layout.generate(pipes[0], steps=5)
     assert modes(pipes[0]) == ["all", "none", "all", "none", "all"]
     dit_accel.restore(pipes[0])
     assert not {"step", "set_timesteps"} & vars(scheduler).keys()
 
 
-def test_two_pipelines_that_share_a_transformer_share_its_plan() -> None:
+def test_two_pipelines_that_share_a_transformer_share_its_plan(layout: TinyFamily) -> None:
     """The second one's scheduler is nobody's business: its timesteps place the calls."""
-    family = FAMILIES["dit"]
-    first = dit_accel.accelerate(family.pipeline(), PLANS["interval_reuse"])
-    family.generate(first)
+    first = dit_accel.accelerate(layout.pipeline(), PLANS["interval_reuse"])
+    layout.generate(first)
     assert modes(first) == ["all", "none", "all", "none", "all", "all"]
-    second = family.pipeline(transformer=first.transformer)
-    family.generate(second)
+    second = layout.pipeline(transformer=first.transformer)
+    layout.generate(second)
     assert modes(second) == ["all", "none", "all", "none", "all", "none"]
     dit_accel.restore(second)
     assert installation_of(first) is None and "step" not in vars(first.scheduler)

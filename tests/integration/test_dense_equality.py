@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import FAMILIES, PLANS, TinyFamily, calls_of
+from tiny_models import PLANS, TinyFamily, calls_of
 
 import dit_accel
 from dit_accel.install import installation_of
@@ -37,12 +37,13 @@ def test_neutral_parameters_are_dense_bit_for_bit(
     assert all(call.computed_rows == call.rows == 6 for call in calls_of(pipe))
 
 
-def test_neutral_parameters_are_dense_without_guidance(neutral_plan: dict[str, Any]) -> None:
-    family = FAMILIES["dit"]
-    pipe = family.pipeline()
-    stock = family.generate(pipe, guidance=1.0)
+def test_neutral_parameters_are_dense_without_guidance(
+    layout: TinyFamily, neutral_plan: dict[str, Any]
+) -> None:
+    pipe = layout.pipeline()
+    stock = layout.generate(pipe, guidance=1.0)
     dit_accel.accelerate(pipe, neutral_plan)
-    assert torch.equal(family.generate(pipe, guidance=1.0), stock)
+    assert torch.equal(layout.generate(pipe, guidance=1.0), stock)
 
 
 def test_every_plan_changes_the_picture_and_is_reproducible(
@@ -57,13 +58,15 @@ def test_every_plan_changes_the_picture_and_is_reproducible(
     assert torch.equal(family.generate(pipe), accelerated)
 
 
-def test_plans_given_as_mapping_yaml_file_or_plan_are_the_same(tmp_path: Any) -> None:
-    family, plan = FAMILIES["dit"], PLANS["combined"]
+def test_plans_given_as_mapping_yaml_file_or_plan_are_the_same(
+    layout: TinyFamily, tmp_path: Any
+) -> None:
+    plan = PLANS["combined"]
     loaded = dit_accel.Plan.load(plan)
     path = tmp_path / "plan.yaml"
     path.write_text(loaded.to_yaml())
     results = [
-        family.generate(dit_accel.accelerate(family.pipeline(), source), steps=4)
+        layout.generate(dit_accel.accelerate(layout.pipeline(), source), steps=4)
         for source in (plan, loaded, path, str(path))
     ]
     assert all(torch.equal(result, results[0]) for result in results[1:])
@@ -81,11 +84,12 @@ def test_the_seed_of_a_plan_moves_merge_destinations_alone(family: TinyFamily) -
     assert torch.equal(generate(pooled), generate({**pooled, "seed": 1}))
 
 
-def test_the_global_random_state_is_left_alone(remembering_plan: dict[str, Any]) -> None:
-    family, plan = FAMILIES["dit"], remembering_plan
-    transformer = dit_accel.accelerate(family.transformer(), plan)
+def test_the_global_random_state_is_left_alone(
+    layout: TinyFamily, remembering_plan: dict[str, Any]
+) -> None:
+    transformer = dit_accel.accelerate(layout.transformer(), remembering_plan)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    family.denoise(transformer, steps=3)
+    layout.denoise(transformer, steps=3)
     assert torch.equal(torch.rand(3), expected)

@@ -13,7 +13,7 @@ from tiny_models import FAMILIES, NUM_LAYERS, PLANS, TinyFamily
 import dit_accel
 from dit_accel.install import installation_of
 
-WIDTH = {"dit": 32, "alpha": 36, "sigma": 36}
+WIDTH = {"dit": 32, "alpha": 36}
 
 
 def held(family: TinyFamily, cache: dict[str, Any], calls: int = 1) -> int:
@@ -35,17 +35,16 @@ def held(family: TinyFamily, cache: dict[str, Any], calls: int = 1) -> int:
 )
 @pytest.mark.parametrize("policy", ["interval", "first_block"])
 def test_cache_bytes_are_the_closed_formula(
-    policy: str, predictor: str, order: int, site: str, calls: int
+    layout: TinyFamily, policy: str, predictor: str, order: int, site: str, calls: int
 ) -> None:
-    family = FAMILIES["dit"]
-    tensor = 4 * 64 * WIDTH[family.name] * 4  # rows x tokens x channels x bytes of float32
+    tensor = 4 * 64 * WIDTH[layout.name] * 4  # rows x tokens x channels x bytes of float32
     snapshots = 1 if predictor == "reuse" else order + 1
     blocks = NUM_LAYERS - (policy == "first_block")
     spans = 1 if site == "model" else blocks
     reference = policy == "first_block"
     cache = {"policy": policy, "predictor": predictor, "order": order, "site": site}
     expected = calls * tensor * (spans * snapshots + reference)
-    assert held(family, cache, calls) == expected
+    assert held(layout, cache, calls) == expected
 
 
 def test_a_plan_without_a_cache_holds_nothing(layout: TinyFamily) -> None:
@@ -70,9 +69,11 @@ def test_snapshots_own_their_memory_and_no_graph(layout: TinyFamily) -> None:
                         assert snapshot.grad_fn is None
 
 
-@pytest.mark.parametrize("keep", ["nothing", "scheduler", "transformer"])
-def test_a_deleted_pipeline_frees_its_installation(keep: str) -> None:
-    layout = FAMILIES["dit"]
+@pytest.mark.parametrize(
+    ("key", "keep"), [("dit", "nothing"), ("alpha", "scheduler"), ("alpha", "transformer")]
+)
+def test_a_deleted_pipeline_frees_its_installation(key: str, keep: str) -> None:
+    layout = FAMILIES[key]
     pipe = dit_accel.accelerate(layout.pipeline(), PLANS["combined"])
     layout.generate(pipe)
     kept = getattr(pipe, keep, None)

@@ -7,7 +7,7 @@ from typing import Any
 import accelerate as hf_accelerate
 import pytest
 import torch
-from tiny_models import FAMILIES, NUM_LAYERS, TinyFamily
+from tiny_models import NUM_LAYERS, TinyFamily
 
 import dit_accel
 
@@ -73,8 +73,7 @@ def test_offload_of_the_pipeline_changes_no_result(
     torch.testing.assert_close(layout.generate(pipe), stock, rtol=1e-4, atol=1e-4)
 
 
-def test_a_moved_pipeline_keeps_its_plan() -> None:
-    family = FAMILIES["dit"]
-    pipe = dit_accel.accelerate(family.pipeline(), {"density": {"kind": "pooled", "pool": 2}})
-    expected = family.generate(pipe)
-    assert torch.equal(family.generate(pipe.to("cpu")), expected)
+def test_a_moved_pipeline_keeps_its_plan(layout: TinyFamily) -> None:
+    pipe = dit_accel.accelerate(layout.pipeline(), {"density": {"kind": "pooled", "pool": 2}})
+    expected = layout.generate(pipe)
+    assert torch.equal(layout.generate(pipe.to("cpu")), expected)

@@ -43,8 +43,10 @@ POOLED = {"density": {"kind": "pooled", "pool": 2}}
         ("balancd", ["balancd"]),
     ],
 )
-def test_wrong_plans_name_the_field_and_the_remedy(plan: Any, told: list[str]) -> None:
-    transformer = FAMILIES["dit"].transformer()
+def test_wrong_plans_name_the_field_and_the_remedy(
+    layout: TinyFamily, plan: Any, told: list[str]
+) -> None:
+    transformer = layout.transformer()
     with pytest.raises(dit_accel.PlanError) as refused:
         dit_accel.accelerate(transformer, plan)
     message = str(refused.value)

@@ -131,8 +131,8 @@ def test_accelerating_again_is_idempotent(layout: TinyFamily, plan: dict[str, An
     )
 
 
-def test_another_plan_replaces_the_first(plan: dict[str, Any]) -> None:
-    family = FAMILIES["dit"]
+def test_another_plan_replaces_the_first(layout: TinyFamily, plan: dict[str, Any]) -> None:
+    family = layout
     fresh = family.generate(dit_accel.accelerate(family.pipeline(), plan))
     pipe = dit_accel.accelerate(family.pipeline(), PLANS["combined"])
     family.generate(pipe)
@@ -185,9 +185,9 @@ def hooked_parts(transformer: Any) -> list[Any]:
 
 @pytest.mark.parametrize("hook", [DoublingHook, ReplacingHook])
 @pytest.mark.parametrize("order", ["before", "after", "both"])
-@pytest.mark.parametrize("name", ["interval_polynomial", "combined"])
-def test_hooks_of_others_survive(name: str, hook: type[ModelHook], order: str) -> None:
-    family = FAMILIES["dit"]
+@pytest.mark.parametrize(("name", "key"), [("interval_polynomial", "dit"), ("combined", "alpha")])
+def test_hooks_of_others_survive(name: str, key: str, hook: type[ModelHook], order: str) -> None:
+    family = FAMILIES[key]
 
     def build(plan: Any) -> Any:
         pipe = family.pipeline()

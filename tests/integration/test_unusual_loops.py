@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DiTTransformer2DModel
+from diffusers import DDIMScheduler
+from tiny_models import TinyFamily
 
 import dit_accel
 from dit_accel.errors import PlanError, RunError, UnsupportedError
@@ -26,39 +28,41 @@ class Holder:
 
 
 @pytest.fixture
-def transformer() -> Any:
-    torch.manual_seed(0)
-    model = DiTTransformer2DModel(
-        num_attention_heads=2,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=4,
-        num_layers=3,
-        sample_size=8,
-        patch_size=2,
-    )
-    return model.eval()
+def transformer(layout: TinyFamily) -> Any:
+    return layout.transformer(num_layers=3)
 
 
-@torch.no_grad()
-def call(transformer: Any, timestep: int, rows: int = 2, label: int | None = None) -> torch.Tensor:
-    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    labels = torch.arange(rows) if label is None else torch.full((rows,), label)
-    timesteps = torch.full((rows,), timestep)
-    return transformer(latents.repeat(rows, 1, 1, 1), timesteps, labels).sample
+@pytest.fixture
+def call(layout: TinyFamily) -> Callable[..., torch.Tensor]:
+    """A call of all rows from one noise, each with a condition of its own or none with any."""
+
+    @torch.no_grad()
+    def of_one_noise(
+        transformer: Any, timestep: int, rows: int = 2, unconditional: bool = False
+    ) -> torch.Tensor:
+        latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+        dtype = torch.float32
+        condition = (
+            layout.null(rows, dtype) if unconditional else layout.condition(range(rows), dtype)
+        )
+        return layout.predict(transformer, latents.repeat(rows, 1, 1, 1), timestep, condition)
+
+    return of_one_noise
 
 
-def test_separate_guidance_from_one_noise_decides_as_the_first_call_does(transformer: Any) -> None:
+def test_separate_guidance_from_one_noise_decides_as_the_first_call_does(
+    transformer: Any, call: Any
+) -> None:
     dit_accel.accelerate(transformer, FIRST_BLOCK)
     with dit_accel.run(transformer, 4, calls_per_step=2):
         for timestep in (900, 700, 500, 300):
             call(transformer, timestep, rows=4)
-            call(transformer, timestep, rows=4, label=1000)
+            call(transformer, timestep, rows=4, unconditional=True)
     calls = installation_of(transformer).statistics.calls
     assert [a.needed for a in calls[::2]] == [b.needed for b in calls[1::2]]
 
 
-def test_an_odd_number_of_rows_is_no_guidance(transformer: Any) -> None:
+def test_an_odd_number_of_rows_is_no_guidance(transformer: Any, call: Any) -> None:
     dit_accel.accelerate(transformer, INTERVAL)
     with (
         pytest.raises(RunError, match="guidance: 3 rows"),
@@ -67,7 +71,7 @@ def test_an_odd_number_of_rows_is_no_guidance(transformer: Any) -> None:
         call(transformer, 900, rows=3)
 
 
-def test_a_scheduler_that_never_steps_holds_no_memory(transformer: Any) -> None:
+def test_a_scheduler_that_never_steps_holds_no_memory(transformer: Any, call: Any) -> None:
     holder = dit_accel.accelerate(Holder(transformer), INTERVAL)
     holder.scheduler.set_timesteps(20)
     for timestep in range(950, 0, -50):
@@ -77,7 +81,7 @@ def test_a_scheduler_that_never_steps_holds_no_memory(transformer: Any) -> None:
     assert "none" in modes and len(installation._caches) == 1
 
 
-def test_a_copy_is_refused_until_it_is_restored(transformer: Any) -> None:
+def test_a_copy_is_refused_until_it_is_restored(transformer: Any, call: Any) -> None:
     dense = call(transformer, 500)
     holder = dit_accel.accelerate(Holder(transformer), INTERVAL)
     twin = copy.deepcopy(holder)
@@ -115,7 +119,7 @@ def test_the_scoped_form_on_the_transformer_gives_the_pipeline_its_plan_back(
 
 
 def test_two_token_methods_in_one_cell_are_refused_without_a_known_length(
-    transformer: Any,
+    transformer: Any, call: Any
 ) -> None:
     plan = {
         "density": {"kind": "pooled", "pool": 2, "steps": [0.0, 0.4]},

@@ -1,7 +1,9 @@
 """Architectures by name, folder and file."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from dit_accel import UnsupportedError
 from dit_accel.measure.architectures import architecture_names, load_architecture
 from dit_accel.measure.inputs import forward_inputs
 from dit_accel.resources import config_folder
+from dit_accel.sampling.texts import text_tokens
 
 SHIPPED = [
     "DiT-XL-2-256",
@@ -22,7 +25,7 @@ SHIPPED = [
 
 
 def test_all_names_ship() -> None:
-    assert architecture_names() == ["dit-photos", *SHIPPED]
+    assert architecture_names() == ["dit-photos", "pixart-photos", *SHIPPED]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -56,6 +59,28 @@ def test_pipeline_folder(tiny_pipeline: Path) -> None:
 def test_text_tokens_follow_the_family() -> None:
     assert load_architecture("PixArt-XL-2-1024").default_text_tokens == 120
     assert load_architecture("PixArt-Sigma-XL-2-1024").default_text_tokens == 300
+
+
+@pytest.mark.parametrize(
+    ("longest", "tokens"), [(24, 24), (512, 120), (int(1e30), 120), (None, 120)]
+)
+def test_text_tokens_are_no_more_than_the_tokenizer_takes(
+    tiny_text_pipeline: Path, tmp_path: Path, longest: int | None, tokens: int
+) -> None:
+    for part in ("model_index.json", "transformer/config.json"):
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        shutil.copy(tiny_text_pipeline / part, tmp_path / part)
+    settings = {} if longest is None else {"model_max_length": longest}
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert load_architecture(tmp_path).default_text_tokens == tokens
+
+
+def test_reference_architectures_pad_to_what_their_pipelines_do(reference_pipeline: Any) -> None:
+    architecture = load_architecture(reference_pipeline.config._name_or_path)
+    assert architecture.is_text_conditional == hasattr(reference_pipeline, "tokenizer")
+    if architecture.is_text_conditional:
+        assert architecture.default_text_tokens == text_tokens(reference_pipeline)
 
 
 def test_unknown_name_lists_and_suggests() -> None:

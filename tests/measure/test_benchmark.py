@@ -9,6 +9,7 @@ from dit_accel import DitAccelError, Plan
 from dit_accel.measure.bench_settings import BenchSettings, bench_batch, prepare_benchmark
 from dit_accel.measure.benchmark import Benchmark, run_benchmark
 from dit_accel.measure.candidates import Base
+from dit_accel.sampling.conditions.prompts import read_prompts
 
 PLANS = {
     "interval": Plan.load({"cache": {"policy": "interval", "interval": 2}}),
@@ -33,9 +34,9 @@ def settings(model: Path, **changes: Any) -> BenchSettings:
     return BenchSettings(**{**values, **changes})
 
 
-@pytest.fixture(scope="module")
-def measured(tiny_pipeline: Path) -> tuple[Benchmark, list[str], int]:
-    prepared = prepare_benchmark(settings(tiny_pipeline))
+@pytest.fixture(scope="module", params=["tiny_pipeline", "tiny_text_pipeline"])
+def measured(request: pytest.FixtureRequest) -> tuple[Benchmark, list[str], int]:
+    prepared = prepare_benchmark(settings(request.getfixturevalue(request.param)))
     finished: list[str] = []
     return run_benchmark(prepared, finished.append), finished, prepared.total_runs
 
@@ -64,19 +65,24 @@ def test_macs_of_static_and_of_data_dependent_plans(measured: Any) -> None:
     assert 0 < macs["first"] <= 1.01 * macs["dense"]
 
 
-def test_autoencoder_apart_and_no_text_encoder(measured: Any) -> None:
+def test_autoencoder_and_text_encoder_apart(measured: Any) -> None:
     benchmark = measured[0]
     assert all(row.decode_seconds > 0 for row in benchmark.rows)
-    assert benchmark.text_encoder_seconds is None
+    if "prompts" in benchmark.conditions:
+        assert benchmark.text_encoder_seconds > 0
+    else:
+        assert benchmark.text_encoder_seconds is None
 
 
-def test_random_weights_claim_no_fidelity(tiny_pipeline: Path) -> None:
-    config = tiny_pipeline / "transformer" / "config.json"
+@pytest.mark.parametrize("fixture", ["tiny_pipeline", "tiny_text_pipeline"])
+def test_random_weights_claim_no_fidelity(request: pytest.FixtureRequest, fixture: str) -> None:
+    config = request.getfixturevalue(fixture) / "transformer" / "config.json"
     prepared = prepare_benchmark(settings(config, random_weights=True, dtype="bfloat16"))
     benchmark = run_benchmark(prepared)
     assert [row.candidate.label for row in benchmark.rows] == ["dense", "interval", "first"]
     assert all(row.to_dense is None and row.to_converged is None for row in benchmark.rows)
     assert all(row.decode_seconds is None for row in benchmark.rows)
+    assert benchmark.conditions == {} and benchmark.text_encoder_seconds is None
 
 
 @pytest.mark.requires_compiler
@@ -95,6 +101,13 @@ def test_classes_in_turn_and_seeds_in_order(tiny_pipeline: Path) -> None:
     batch = bench_batch(prepared.settings, prepared.architecture)
     assert batch.class_labels == (0, 1, 2, 0)
     assert batch.seeds == (10, 11, 12, 13)
+
+
+def test_shipped_prompts_in_turn_and_seeds_in_order(tiny_text_pipeline: Path) -> None:
+    prepared = prepare_benchmark(settings(tiny_text_pipeline, num_images=3, seed=10))
+    batch = bench_batch(prepared.settings, prepared.architecture)
+    assert batch.prompts == tuple(read_prompts(Path("photos"))[:3])
+    assert batch.seeds == (10, 11, 12) and batch.class_labels is None
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:

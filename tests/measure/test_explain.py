@@ -22,6 +22,12 @@ def test_grid_of_cells() -> None:
     assert (found.grid, found.num_layers) == ((16, 16), 28)
 
 
+def test_text_tokens_are_those_of_a_model_that_reads_text() -> None:
+    found = explain(load_architecture("PixArt-XL-2-512"), Plan(), Workload(1, text_tokens=24))
+    assert found.text_tokens == found.to_dict()["text_tokens"] == 24
+    assert explain(load_architecture("DiT-XL-2-256"), Plan(), Workload(1)).text_tokens is None
+
+
 def test_first_block_decides_after_the_first() -> None:
     plan = Plan.load({"cache": {"policy": "first_block"}})
     found = explain(load_architecture("DiT-XL-2-256"), plan, Workload(3))

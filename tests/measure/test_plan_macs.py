@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import PLANS, STATIC, TinyDiT
+from tiny_models import PLANS, SIDE, STATIC, TEXT_LENGTH, TinyFamily, every_family
 
 import dit_accel
 from dit_accel import Plan, PlanError
@@ -14,6 +14,8 @@ from dit_accel.measure.macs import count_macs
 from dit_accel.measure.plan_macs import Workload, run_cost
 
 STEPS, BATCH = 6, 2
+SIZE = (SIDE, SIDE)
+WORKLOAD = Workload(STEPS, BATCH, latent_size=SIZE, text_tokens=TEXT_LENGTH)
 
 
 def tiny_architecture(transformer: Any) -> Architecture:
@@ -22,20 +24,21 @@ def tiny_architecture(transformer: Any) -> Architecture:
 
 def real_run_macs(transformer: Any, plan: Plan, guidance: bool = True) -> int:
     """Every step of a run with real numbers, counted."""
-    inputs = forward_inputs(transformer, BATCH * 2)
+    inputs = forward_inputs(transformer, WORKLOAD.rows, SIZE, TEXT_LENGTH)
     dit_accel.accelerate(transformer, plan)
     with count_macs() as counter, dit_accel.run(transformer, STEPS, guidance=guidance):
         for step in range(STEPS):
-            inputs["timestep"] = torch.full((BATCH * 2,), 900 - 100 * step)
+            inputs["timestep"] = torch.full((WORKLOAD.rows,), 900 - 100 * step)
             transformer(**inputs)
     dit_accel.restore(transformer)
     return counter.total
 
 
+@every_family
 @pytest.mark.parametrize("name", STATIC)
-def test_static_plans_equal_a_real_run(name: str) -> None:
-    transformer, plan = TinyDiT().transformer(), Plan.load(PLANS[name])
-    cost = run_cost(tiny_architecture(transformer), plan, Workload(STEPS, BATCH))
+def test_static_plans_equal_a_real_run(family: TinyFamily, name: str) -> None:
+    transformer, plan = family.transformer(), Plan.load(PLANS[name])
+    cost = run_cost(tiny_architecture(transformer), plan, WORKLOAD)
     assert cost.macs_plan == cost.macs_plan_lower == real_run_macs(transformer, plan)
     assert not cost.data_dependent
 
@@ -64,15 +67,31 @@ def test_downsampled_keys_and_values_equal_the_formula() -> None:
     assert cost.macs_plan == cost.macs_dense - 2 * saving
 
 
-def test_first_block_has_bounds_that_hold() -> None:
-    transformer, plan = TinyDiT().transformer(), Plan.load(PLANS["first_block"])
-    cost = run_cost(tiny_architecture(transformer), plan, Workload(STEPS, BATCH))
+@every_family
+def test_first_block_has_bounds_that_hold(family: TinyFamily) -> None:
+    transformer, plan = family.transformer(), Plan.load(PLANS["first_block"])
+    cost = run_cost(tiny_architecture(transformer), plan, WORKLOAD)
     assert cost.data_dependent
     assert cost.macs_plan == cost.macs_dense
     real = real_run_macs(transformer, plan)
     # The forecast itself is a handful of weighted sums beside the bounds of what is computed.
     assert 0.99 * cost.macs_plan_lower <= real <= 1.01 * cost.macs_plan
     assert cost.macs_plan_lower < 0.6 * cost.macs_plan
+
+
+def test_text_tokens_cost_what_their_projection_and_cross_attention_do() -> None:
+    """One token more: its share of the caption's two layers, and keys and values in every block."""
+    architecture = load_architecture("pixart-photos")
+    few, more = (
+        run_cost(architecture, Plan(), Workload(1, guided=False, text_tokens=count)).macs_dense
+        for count in (24, 25)
+    )
+    config = architecture.config
+    width, captions = config["cross_attention_dim"], config["caption_channels"]
+    tokens = (config["sample_size"] // config["patch_size"]) ** 2
+    projection = captions * width + width**2
+    blocks = config["num_layers"] * (2 * width**2 + 2 * tokens * width)
+    assert more - few == projection + blocks
 
 
 def test_plan_outside_the_model_is_refused() -> None:

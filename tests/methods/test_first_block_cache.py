@@ -9,7 +9,7 @@ import torch
 from diffusers.hooks import FirstBlockCacheConfig, HookRegistry, apply_first_block_cache
 from diffusers.hooks.hooks import CacheContext, _set_cache_context
 from references import ForecastingBlocks, record
-from tiny_models import FAMILIES, TinyFamily, decisions, every_family, modes
+from tiny_models import TinyFamily, decisions, every_family, modes
 
 import dit_accel
 from dit_accel.methods.first_block_cache import FirstBlockCache
@@ -98,14 +98,15 @@ def rule(residuals: list[torch.Tensor], threshold: float) -> list[tuple[bool, ..
     return found
 
 
-def test_the_threshold_may_follow_a_schedule() -> None:
+@every_family
+def test_the_threshold_may_follow_a_schedule(family: TinyFamily) -> None:
     schedule = {"schedule": "steps", "values": [0, 1000, 0], "at": [0.3, 0.7]}
-    _, transformer = accelerated_run(FAMILIES["dit"], (1,), threshold=schedule)
+    _, transformer = accelerated_run(family, (1,), threshold=schedule)
     assert modes(transformer) == ["all"] * 4 + ["none"] * 4 + ["all"] * 4
 
 
-def test_the_first_block_is_always_fresh() -> None:
-    family = FAMILIES["dit"]
+@every_family
+def test_the_first_block_is_always_fresh(family: TinyFamily) -> None:
     transformer = family.transformer()
     ran: list[int] = []
     transformer.transformer_blocks[0].attn1.register_forward_pre_hook(lambda *_: ran.append(1))
@@ -116,8 +117,8 @@ def test_the_first_block_is_always_fresh() -> None:
     assert modes(transformer) == ["all", "none", "none", "none", "none"]
 
 
-def test_only_the_rows_that_need_it_go_through_the_blocks() -> None:
-    family = FAMILIES["dit"]
+@every_family
+def test_only_the_rows_that_need_it_go_through_the_blocks(family: TinyFamily) -> None:
     transformer = family.transformer()
     inputs, _, _ = record([block.attn1 for block in transformer.transformer_blocks])
     plan = {"cache": {"policy": "first_block", "threshold": 0.2}}

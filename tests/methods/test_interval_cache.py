@@ -163,9 +163,11 @@ def test_no_block_runs_in_a_forecast_step(family: TinyFamily) -> None:
     assert len(ran) == 3 * len(transformer.transformer_blocks)
 
 
-def test_history_is_not_extrapolated_across_a_change_of_the_density_grid() -> None:
+@every_family
+def test_history_is_not_extrapolated_across_a_change_of_the_density_grid(
+    family: TinyFamily,
+) -> None:
     """After the grid has changed, only what was computed on the new grid counts."""
-    family = FAMILIES["dit"]
     density = {
         "kind": "pooled",
         "grid": {"schedule": "steps", "values": [[4, 4], [8, 8]], "at": [0.5]},

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from references import attend, record
-from tiny_models import FAMILIES, TinyFamily, every_family
+from tiny_models import FAMILIES, TEXT_LENGTH, TinyFamily, every_family
 from torch.nn import functional
 
 import dit_accel
@@ -38,12 +38,14 @@ def call(family: TinyFamily, plan: dict[str, Any], size: tuple[int, int] = (8, 8
         family.predict(transformer, torch.randn(1, 4, *size), 500, condition)
 
 
+@every_family
 @pytest.mark.parametrize(("factor", "keys"), [(1, 64), (2, 16), (3, 9), (8, 1)])
 def test_queries_are_all_there_and_keys_fewer(
-    factor: int, keys: int, lengths: list[tuple[int, int]]
+    family: TinyFamily, factor: int, keys: int, lengths: list[tuple[int, int]]
 ) -> None:
-    call(FAMILIES["dit"], {"attention": {"kind": "kv_downsample", "factor": factor}})
-    assert lengths == [(64, keys), (64, keys)]
+    call(family, {"attention": {"kind": "kv_downsample", "factor": factor}})
+    cross = [] if family.name == "dit" else [(64, TEXT_LENGTH)]
+    assert lengths == [(64, keys), *cross] * 2
 
 
 def test_text_tokens_are_never_pooled(lengths: list[tuple[int, int]]) -> None:
@@ -74,11 +76,11 @@ def test_attention_equals_softmax_over_pooled_keys_and_values(family: TinyFamily
             torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_constant_values_pass_through() -> None:
-    family = FAMILIES["dit"]
+@every_family
+def test_constant_values_pass_through(family: TinyFamily) -> None:
     transformer = family.transformer()
     attention = transformer.transformer_blocks[0].attn1
-    x = torch.randn(1, 1, 32).expand(1, 64, 32)
+    x = torch.randn(1, 1, attention.to_q.in_features).expand(1, 64, -1)
     stock = attention(x)
     dit_accel.accelerate(transformer, {"attention": {"kind": "kv_downsample", "factor": 4}})
     with torch.no_grad(), dit_accel.run(transformer, timesteps=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -80,42 +81,47 @@ def test_feed_forward_equals_merge_transform_unmerge(family: TinyFamily) -> None
             torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def draws(monkeypatch: pytest.MonkeyPatch, merge: dict[str, Any], steps: int) -> list[Any]:
+Draws = Callable[..., list[Any]]
+
+
+@pytest.fixture(params=FAMILIES)
+def draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Draws:
     """(seed, layer, step) of every draw in a run of a model of four layers."""
-    family, found = FAMILIES["dit"], []
+    family, found = FAMILIES[request.param], []
     original = tome2d_merge.mix_seed
 
     def recorded(*parts: int) -> int:
         found.append(parts)
         return original(*parts)
 
+    def drawn(merge: dict[str, Any], steps: int) -> list[Any]:
+        transformer = family.transformer()
+        dit_accel.accelerate(transformer, {"merge": {"kind": "tome2d", **merge}, "seed": 5})
+        with dit_accel.run(transformer, timesteps=steps):
+            family.denoise(transformer, steps=steps)
+        return found
+
     monkeypatch.setattr(tome2d_merge, "mix_seed", recorded)
-    transformer = family.transformer()
-    dit_accel.accelerate(transformer, {"merge": {"kind": "tome2d", **merge}, "seed": 5})
-    with dit_accel.run(transformer, timesteps=steps):
-        family.denoise(transformer, steps=steps)
-    return found
+    return drawn
 
 
-def test_destinations_derive_from_seed_layer_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_destinations_derive_from_seed_layer_and_step(draws: Draws) -> None:
     expected = [(5, layer, step) for step in range(3) for layer in range(4)]
-    assert draws(monkeypatch, {}, steps=3) == expected
+    assert draws({}, steps=3) == expected
 
 
-def test_a_matching_is_shared_by_layers_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matching_is_shared_by_layers_and_steps(draws: Draws) -> None:
     """The first layer of a group gives the seed, at every step alike."""
-    found = draws(monkeypatch, {"reuse_layers": 2, "reuse_steps": 2}, steps=5)
+    found = draws({"reuse_layers": 2, "reuse_steps": 2}, steps=5)
     assert found == [(5, layer, step) for step in (0, 2, 4) for layer in (0, 2)]
 
 
-def test_attention_and_feed_forward_of_a_layer_share_a_matching(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found = draws(monkeypatch, {"at": ["attention", "feed_forward"], "layers": [1, 3]}, steps=2)
+def test_attention_and_feed_forward_of_a_layer_share_a_matching(draws: Draws) -> None:
+    found = draws({"at": ["attention", "feed_forward"], "layers": [1, 3]}, steps=2)
     assert found == [(5, layer, step) for step in range(2) for layer in (1, 2)]
 
 
-def test_shared_matchings_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shared_matchings_are_made_once(draws: Draws, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     original = tome2d_merge.match_bipartite
 
@@ -124,7 +130,7 @@ def test_shared_matchings_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None
         return original(metric, *args)
 
     monkeypatch.setattr(tome2d_merge, "match_bipartite", counted)
-    draws(monkeypatch, {"reuse_layers": 4, "at": ["attention", "feed_forward"]}, steps=3)
+    draws({"reuse_layers": 4, "at": ["attention", "feed_forward"]}, steps=3)
     assert made == [6, 6, 6]
 
 

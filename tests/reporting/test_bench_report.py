@@ -15,7 +15,6 @@ from dit_accel.measure.candidates import Base, Candidate
 from dit_accel.measure.fidelity import Fidelity
 from dit_accel.measure.memory import PeakMemory
 from dit_accel.measure.timing import Timing
-from dit_accel.reporting import presets
 from dit_accel.reporting.bench_markdown import bench_markdown, markdown_table, save_bench
 from dit_accel.reporting.bench_report import bench_report
 from dit_accel.reporting.bench_table import bench_table
@@ -44,9 +43,10 @@ ROWS = [
 ]
 
 
-def benchmark(world_size: int = 1) -> Benchmark:
+def benchmark(world_size: int = 1, model: str = "dit-photos") -> Benchmark:
+    reads_text = model != "dit-photos"
     settings = BenchSettings(
-        model="dit-photos",
+        model=model,
         plans={"good": Plan(), "bad": Plan(), "fastest": Plan()},
         bases=(BASE,),
         guidance_scale=1.5,
@@ -60,9 +60,10 @@ def benchmark(world_size: int = 1) -> Benchmark:
     )
     return Benchmark(
         settings=settings,
+        conditions={"prompts": ["a cat", "moon"]} if reads_text else {"class_labels": [0, 1]},
         rows=ROWS,
         rank_seconds={r.candidate.name: [r.timing.median] * world_size for r in ROWS},
-        text_encoder_seconds=None,
+        text_encoder_seconds=0.25 if reads_text else None,
         solver_settings={"timestep_spacing": "trailing"},
         provenance={
             "device": "cpu",
@@ -97,6 +98,13 @@ def test_markdown_says_so_plainly() -> None:
     assert "**bad, UniPC 20** does not beat" in page and "(-5.00 dB)" in page
     assert "**fastest, UniPC 20**: no dense run is as fast" in page
     assert "timestep_spacing trailing" in page and "Throughput" not in page
+    assert "text encoder" not in page and "## Prompts" not in page
+
+
+def test_markdown_of_a_text_model_says_what_its_texts_were_and_took() -> None:
+    page = bench_markdown(bench_report(benchmark(model="pixart-photos")))
+    assert "autoencoder 0.500 s a batch, text encoder 0.250 s a batch" in page
+    assert "## Prompts\n\n1. a cat\n1. moon\n" in page
 
 
 def test_several_ranks_have_a_total() -> None:
@@ -122,14 +130,3 @@ def test_terminal_table() -> None:
 
 def test_markdown_table() -> None:
     assert markdown_table(("a", "b"), [("1", "2")]) == "| a | b |\n| --- | ---: |\n| 1 | 2 |"
-
-
-def test_presets_are_recorded_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "preset_names", lambda: ("good", "other"))
-    monkeypatch.setattr(presets, "measured_path", lambda: tmp_path / "measured.json")
-    presets.record_presets(bench_report(benchmark()), presets.measured_path())
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(presets.presets_table())
-    text = console.export_text()
-    assert "2.00×" in text and "+5.00 dB" in text and "a CPU" in text
-    assert "other" in text and "not measured yet" in text

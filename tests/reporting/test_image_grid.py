@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageFont
 
-from dit_accel.reporting.image_grid import image_grid, save_images, to_pil
+from dit_accel.reporting.image_grid import image_grid, save_images, to_pil, wrapped
 
 
 def test_rows_and_columns_hold_the_pictures_unchanged() -> None:
@@ -15,6 +17,22 @@ def test_rows_and_columns_hold_the_pictures_unchanged() -> None:
     for images in (top, bottom):
         for image in images:
             assert contains(canvas, np.asarray(to_pil(image)))
+
+
+@given(st.text(max_size=200), st.integers(40, 300))
+def test_long_captions_are_broken_and_cut_but_never_wider(text: str, width: int) -> None:
+    font = ImageFont.load_default(14)
+    lines = wrapped(text, font, width)
+    assert len(lines) <= 4 and all(font.getlength(line) <= width for line in lines)
+    if not any("…" in line for line in lines):
+        assert " ".join(lines).split() == text.split()
+
+
+def test_captions_leave_the_pictures_alone() -> None:
+    pictures = torch.rand(3, 3, 48, 48)
+    grid = image_grid([("dense", pictures)], ["", "of the whole astronaut " * 9, "🚀\n月" * 30])
+    canvas = np.asarray(grid)
+    assert all(contains(canvas, np.asarray(to_pil(picture))) for picture in pictures)
 
 
 def contains(canvas: np.ndarray, picture: np.ndarray) -> bool:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from dit_accel.reference_models import available
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "gpu_suite.py"
 
 
@@ -32,8 +34,12 @@ def test_parts(suite: Any, tmp_path: Path) -> None:
         "bench-dit-xl-2-512-compiled",
         "bench-pixart-sigma-1024-eager",
         "bench-pixart-sigma-1024-compiled",
-        "evaluate",
-        "train",
+        "bench-dit-photos",
+        "bench-pixart-photos",
+        "evaluate-dit-photos",
+        "evaluate-pixart-photos",
+        "train-dit-photos",
+        "train-pixart-photos",
     ]
     assert all(part.limit > 0 for part in suite.parts(tmp_path, "cpu", tiny=True, train=False))
 
@@ -42,7 +48,15 @@ def test_full_size_benches_the_real_architectures(suite: Any, tmp_path: Path) ->
     commands = [part.command for part in suite.parts(tmp_path, "cuda", tiny=False, train=False)]
     assert "DiT-XL-2-512" in commands[1] and "PixArt-Sigma-XL-2-1024" in commands[3]
     assert ["--compile" in command for command in commands[1:5]] == [False, True] * 2
-    assert all("bfloat16" in command for command in commands[1:5])
+    assert all("--random-weights" in command for command in commands[1:5])
+    assert all("bfloat16" in command for command in commands[1:7])
+
+
+def test_the_shipped_pipelines_are_benched_with_their_weights(suite: Any, tmp_path: Path) -> None:
+    commands = [part.command for part in suite.parts(tmp_path, "cuda", tiny=False, train=False)]
+    for name, command in zip(available(), commands[5:7], strict=True):
+        assert command[command.index("--model") + 1] == name
+        assert not {"--random-weights", "--plan"} & set(command)  # pictures, and every preset
 
 
 def run(suite: Any, output: Path, code: str, limit: int = 60) -> dict[str, Any]:
@@ -69,26 +83,31 @@ def test_a_part_that_takes_too_long_is_stopped(suite: Any, tmp_path: Path) -> No
     assert run(suite, tmp_path, "import time; time.sleep(60)", 1)["outcome"] == "stopped after 1 s"
 
 
-def test_longer_recipe_is_a_valid_one(suite: Any, tmp_path: Path) -> None:
-    from dit_accel.training.config import TrainConfig
+def test_longer_recipes_are_valid_and_share_no_folder(suite: Any, tmp_path: Path) -> None:
+    from dit_accel.training.config import ClassRecipe, TextRecipe
 
-    recipe = TrainConfig.model_validate(yaml.safe_load(suite._longer_recipe(tmp_path)))
-    assert recipe.output == tmp_path / "train"
+    recipes = [
+        kind.model_validate(yaml.safe_load(suite._longer_recipe(tmp_path, name)))
+        for kind, name in ((ClassRecipe, "dit-photos"), (TextRecipe, "pixart-photos"))
+    ]
+    assert [recipe.transformer.loop.steps for recipe in recipes] == [8 * 1350, 8 * 3600]
+    folders = {folder for recipe in recipes for folder in (recipe.output, recipe.publish.folder)}
+    assert len(folders) == 4 and all(folder.parent == tmp_path for folder in folders)
 
 
-def test_the_evaluation_is_one_that_can_be_made(suite: Any, tmp_path: Path) -> None:
+def test_the_evaluations_are_ones_that_can_be_made(suite: Any, tmp_path: Path) -> None:
     from dit_accel.evaluation.config import load_evaluation
 
     for tiny in (True, False):
-        [part] = [
-            part
-            for part in suite.parts(tmp_path, "cpu", tiny=tiny, train=False)
-            if part.name == "evaluate"
-        ]
-        config = part.command[4]
-        changes = [part.command[i + 1] for i, word in enumerate(part.command) if word == "--set"]
-        evaluation, samples = load_evaluation(suite.ROOT / config, changes)
-        assert samples[evaluation.baseline].num_samples == (2 if tiny else 10000)
+        suite_parts = suite.parts(tmp_path, "cpu", tiny=tiny, train=False)
+        evaluations = [part for part in suite_parts if part.name.startswith("evaluate-")]
+        for name, part in zip(available(), evaluations, strict=True):
+            words = part.command
+            changes = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+            evaluation, samples = load_evaluation(suite.ROOT / words[4], changes)
+            sampled = samples[evaluation.baseline]
+            assert (sampled.model, sampled.num_samples) == (name, 2 if tiny else 10000)
+            assert Path(sampled.output).parent == tmp_path / f"evaluation-{name}"
 
 
 @pytest.mark.slow
