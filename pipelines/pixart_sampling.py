@@ -192,20 +192,25 @@ class PixArtSampling(_StockPipeline):
             times, num_inference_steps = retrieve_timesteps(
                 self.scheduler, num_inference_steps, device, timesteps, sigmas
             )
-            # Stock's, which takes pixels, in the order of its arguments.
             latents = self.prepare_latents(
-                *(batch_size, channels, size.height, size.width),
-                *(embeds.dtype, device, generator, latents),
+                batch_size,
+                channels,
+                size.height,
+                size.width,
+                embeds.dtype,
+                device,
+                generator,
+                latents,
             )
             steps = PixArtSteps(
-                guidance_scale,
-                mask,
-                size.micro_conditions(self.transformer, embeds),
-                learned_variance,
-                self.one_step_returns_prediction,
-                self.prepare_extra_step_kwargs(generator, eta),
-                step_callback,
-                LegacyCallback(callback, callback_steps, self.scheduler.order),
+                guidance_scale=guidance_scale,
+                attention_mask=mask,
+                added_cond_kwargs=size.micro_conditions(self.transformer, embeds),
+                learned_variance=learned_variance,
+                returns_prediction=self.one_step_returns_prediction,
+                step_arguments=self.prepare_extra_step_kwargs(generator, eta),
+                callback=step_callback,
+                legacy_callback=LegacyCallback(callback, callback_steps, self.scheduler.order),
             )
             latents = steps.run(self, latents, embeds, times, num_inference_steps)
             images = self._decoded(latents, size, output_type)

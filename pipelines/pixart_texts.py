@@ -72,10 +72,10 @@ class PixArtTexts:
             raise ValueError(
                 f"`negative_prompt` is a list of {len(negatives)} for {num_prompts} prompts."
             )
-        _check_mask("prompt", self.prompt_embeds, self.prompt_attention_mask)
-        _check_mask(
-            "negative_prompt", self.negative_prompt_embeds, self.negative_prompt_attention_mask
-        )
+        channels = pipe.transformer.config.caption_channels
+        negative, negative_mask = self.negative_prompt_embeds, self.negative_prompt_attention_mask
+        _check_embeds("prompt", self.prompt_embeds, self.prompt_attention_mask, channels)
+        _check_embeds("negative_prompt", negative, negative_mask, channels)
         if self._needs_encoder() and (pipe.text_encoder is None or pipe.tokenizer is None):
             raise ValueError(
                 "This pipeline has no text encoder: pass `prompt_embeds` with its mask and, for "
@@ -143,13 +143,16 @@ def _check_texts(name: str, texts: Any) -> None:
             raise ValueError(f"`{name}` must be a text or a list of texts, got {text!r}.")
 
 
-def _check_mask(name: str, embeds: torch.Tensor | None, mask: torch.Tensor | None) -> None:
+def _check_embeds(
+    name: str, embeds: torch.Tensor | None, mask: torch.Tensor | None, channels: int
+) -> None:
     if embeds is None or mask is None:  # stock has asked for both or none
         return
-    if embeds.ndim != 3 or mask.shape != embeds.shape[:2]:
+    if embeds.ndim != 3 or embeds.shape[2] != channels or mask.shape != embeds.shape[:2]:
         raise ValueError(
             f"`{name}_embeds` has shape {list(embeds.shape)} and `{name}_attention_mask` "
-            f"{list(mask.shape)}; expected [P, L, D] and [P, L]."
+            f"{list(mask.shape)}; expected [P, L, {channels}] (the transformer's "
+            "`caption_channels`) and [P, L]."
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -28,8 +29,8 @@ from dit_accel.sampling.loading import default_device
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCHED = {"dit-xl-2-512": "DiT-XL-2-512", "pixart-sigma-1024": "PixArt-Sigma-XL-2-1024"}
-TRAINED = ("dit-photos", "pixart-photos")
-TINY_EVALUATIONS = {"dit-photos": "quickstart", "pixart-photos": "quickstart_text"}
+# The shipped pipelines, with the small evaluation of each.
+TRAINED = {"dit-photos": "quickstart", "pixart-photos": "quickstart_text"}
 TINY_CONFIG = {"num_layers": 2, "num_attention_heads": 2, "sample_size": 16}
 
 
@@ -75,8 +76,9 @@ def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, comp
 def _trained_bench(output: Path, device: str, name: str, *, tiny: bool) -> Part:
     """Every preset on a shipped pipeline, whose pictures say what the speed costs."""
     part = f"bench-{name}"
-    command = _bench_command(output, device, part, name, _bench_size(32, tiny=tiny))
-    return Part(part, command, 1800)
+    guidance = str(_shipped_config("eval", name)["guidance_scale"])
+    options = ["--guidance-scale", guidance, *_bench_size(32, tiny=tiny)]
+    return Part(part, _bench_command(output, device, part, name, options), 1800)
 
 
 def _bench_size(images: int, *, tiny: bool) -> list[str]:
@@ -96,7 +98,7 @@ def _bench_command(
 
 def _evaluation(output: Path, name: str, *, tiny: bool) -> Part:
     """The evaluation of a shipped pipeline on a set forty times as large; it resumes by itself."""
-    config = TINY_EVALUATIONS[name] if tiny else name.replace("-", "_")
+    config = TRAINED[name] if tiny else name.replace("-", "_")
     number, batch = (2, 2) if tiny else (10000, 128)
     size = [f"num_samples={number}", f"batch_size={batch}", f"latency_images={min(32, number)}"]
     changes = [*size, f"output={output / f'evaluation-{name}'}"]
@@ -131,16 +133,19 @@ def _training(output: Path, name: str, *, tiny: bool) -> Part:
 
 def _longer_recipe(output: Path, name: str) -> str:
     """The shipped recipe with eight times the transformer steps and a crop bank to match."""
-    import yaml
-
-    shipped = ROOT / "configs" / "train" / f"{name.replace('-', '_')}.yaml"
-    recipe: dict[str, Any] = yaml.safe_load(shipped.read_text())
+    recipe = _shipped_config("train", name)
     recipe["output"] = str(output / f"train-{name}")
     recipe["publish"]["folder"] = str(output / name)
     loop = recipe["transformer"]["loop"]
     loop["steps"], loop["decay_steps"] = 8 * loop["steps"], 8 * loop["decay_steps"]
     recipe["latents"]["crops"] *= 4
     return yaml.safe_dump(recipe, sort_keys=False)
+
+
+def _shipped_config(kind: str, name: str) -> dict[str, Any]:
+    path = ROOT / "configs" / kind / f"{name.replace('-', '_')}.yaml"
+    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    return config
 
 
 def run_part(part: Part, output: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What prompt accuracy can be at most, and what it is where prompts have no say.
+"""What prompt accuracy is for real crops, and what it is where prompts have no say.
 
 Run ``python scripts/judge_real_crops.py``. It judges held-out crops, which nothing was trained on,
-by captions that describe them (no picture can follow better, as this judge sees it), the same after
-the autoencoder of ``dit-photos`` and ``pixart-photos``, and by captions of other crops.
+by captions that describe them, the same after the autoencoder of ``dit-photos`` and
+``pixart-photos``, and by captions of other crops.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from dit_accel.training.ref_scores import features_of, round_trip
 from dit_accel.training.streams import Stream, training_crops
 from dit_accel.training.text_conditioning import description_of
 
-SIZE = 128
-
 
 def main(
     count: Annotated[int, typer.Option(help="held-out crops, from the first on")] = 960,
@@ -35,7 +33,7 @@ def main(
     recipe = load_recipe(config_folder("train") / "pixart_photos.yaml")
     source = training_crops(recipe, Stream.HELD_OUT)
     shown = [description_of(source, index) for index in range(count)]
-    crops = to_bytes(source.batch(0, count, SIZE)[0])
+    crops = to_bytes(source.batch(0, count, recipe.data.crop_size)[0])
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
     ref = load_ref()
     table = {

@@ -30,7 +30,9 @@ def explain(
     batch: Annotated[int, typer.Option(min=1, help="Images a run.")] = 1,
     text_tokens: Annotated[
         int | None,
-        typer.Option(min=1, help="Text tokens a row (PixArt); what prompts are padded to, if not."),
+        typer.Option(
+            min=1, help="Text tokens a row (PixArt); by default, what prompts are padded to."
+        ),
     ] = None,
     guidance: Annotated[
         bool, typer.Option(help="Whether every image has a second, unconditional row.")
@@ -43,6 +45,7 @@ def explain(
     Works on the meta device, for any model size. MACs count one multiply-add each, attention
     matrix products included.
     """
+    from dit_accel.errors import DitAccelError, mismatch
     from dit_accel.measure.architectures import load_architecture
     from dit_accel.measure.explain import explain as resolve
     from dit_accel.measure.plan_macs import Workload
@@ -51,6 +54,9 @@ def explain(
 
     loaded = load_plan(plan)
     architecture = load_architecture(model)
+    if text_tokens is not None and not architecture.is_text_conditional:
+        expected = f"none, because {architecture.name} reads no text"
+        raise DitAccelError("text_tokens: " + mismatch(text_tokens, expected, "leave it out"))
     workload = Workload(
         num_steps=steps,
         batch=batch,

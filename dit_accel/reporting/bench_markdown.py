@@ -122,7 +122,8 @@ def _apart(report: dict[str, Any]) -> str:
     if decoding[0] is not None:
         parts.append(f"autoencoder {min(decoding):.3f} s a batch")
     if report["text_encoder_seconds"] is not None:
-        parts.append(f"text encoder {report['text_encoder_seconds']:.3f} s a batch (first call)")
+        seconds = report["text_encoder_seconds"]
+        parts.append(f"text encoder {seconds:.3f} s a batch (first call, prompt by prompt)")
     return f"Apart from the loop: {', '.join(parts)}." if parts else ""
 
 

@@ -17,8 +17,9 @@ from dit_accel.sampling.loading import pipeline_labels
 def comparison_table(comparison: Comparison) -> Table:
     """dense | plan | dense with fewer steps: seconds, speed-up, MACs, PSNR, SSIM."""
     config = comparison.prepared.config
+    images = f"{config.num_images} image{'s' * (config.num_images > 1)}"
     table = Table(
-        title=f"{config.model}, {config.scheduler}, {config.num_images} images, {config.dtype}",
+        title=f"{config.model}, {config.scheduler}, {images}, {config.dtype}",
         caption="seconds: median of the denoising loop; PSNR and SSIM: against dense, same seeds",
     )
     table.add_column("")

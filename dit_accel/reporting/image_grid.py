@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TypeAlias
 
@@ -72,7 +74,7 @@ def wrapped(text: str, font: Font, width: int) -> list[str]:
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer
         elif len(lines) == _MOST_LINES:
-            lines[-1] = _shortened(f"{longer}…", font, width)
+            lines[-1] = _shortened(longer, font, width)
             break
         else:
             lines.append(_shortened(word, font, width))
@@ -83,6 +85,7 @@ def _shortened(text: str, font: Font, width: int) -> str:
     """The text, or as much of its beginning as fits beside "…"."""
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"
+    # By halves: texts without spaces, as Chinese ones are, may be long.
+    lengths = range(len(text))
+    fitting = bisect_right(lengths, width, key=lambda n: ceil(font.getlength(f"{text[:n]}…")))
+    return f"{text[: max(fitting - 1, 0)]}…"

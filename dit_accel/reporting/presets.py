@@ -30,7 +30,7 @@ def record_presets(report: dict[str, Any], path: Path) -> None:
         RunFolderError: the file cannot be written.
     """
     # By the folder's name, so that a path to a shipped model and its name are the same model.
-    model = Path(report["settings"]["model"]).name
+    model = Path(report["settings"]["model"]).resolve().name
     records = {**_records(path), model: _record(report)}
     with atomic_write(path) as file:
         file.write((json.dumps(records, indent=2) + "\n").encode())
@@ -83,7 +83,9 @@ def _table(model: str, record: dict[str, Any] | None) -> Table:
         title=f"shipped plans on {model}",
         caption=_caption(model, record),
         box=SIMPLE,
+        show_edge=False,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("preset", no_wrap=True)
     table.add_column("run", no_wrap=True)

@@ -56,7 +56,11 @@ class GenerateConfig(StrictModel):
     @model_validator(mode="after")
     def _one_seed_an_image(self) -> GenerateConfig:
         if bool(self.class_labels) == bool(self.prompts):
-            raise ValueError("expected either class_labels or prompts; give one of the two")
+            given = "both" if self.prompts else "neither"
+            raise ValueError(
+                f"expected either class_labels or prompts, got {given}; give class_labels for a "
+                "model of classes, prompts for one of texts, as configs/quickstart_text.yaml does"
+            )
         if self.seeds and len(self.seeds) != self.num_images:
             raise ValueError(
                 f"expected one seed an image, got {len(self.seeds)} seeds for {self.num_images} "

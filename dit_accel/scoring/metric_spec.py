@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +51,11 @@ class Prompts:
 
     texts: Sequence[str]
     extractor: Extractor
+
+    def settings(self, asked: int) -> dict[str, Any]:
+        """What a value says of them: how many asked for something of it, and a hash of all."""
+        digest = hashlib.sha256(json.dumps(list(self.texts)).encode()).hexdigest()
+        return {"prompts": asked, "prompts_sha256": digest}
 
 
 Compute: TypeAlias = Callable[..., list[Value]]

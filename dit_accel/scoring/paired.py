@@ -99,7 +99,7 @@ def cosine(metric: FeatureMetric, features: Features, baseline: Features) -> lis
 def clip_score(metric: FeatureMetric, features: Features, prompts: Prompts) -> list[Value]:
     """CLIPScore (Hessel et al. 2021) on torchmetrics' scale: 100 max(cos, 0) with the prompt."""
     values = _cosines(features.rows(metric.output), prompt_rows(prompts.extractor, prompts.texts))
-    settings = {"scale": 100, "prompts": len(prompts.texts)}
+    settings = {"scale": 100, **prompts.settings(len(prompts.texts))}
     return [mean_value(metric.name, metric.title, 100 * values.clip(min=0), settings)]
 
 

@@ -35,9 +35,8 @@ def accuracy(metric: FeatureMetric, features: Features, prompts: Prompts) -> lis
     """The share of pictures that follow, of those that were asked, attribute by attribute.
 
     Raises:
-        DitAccelError: the extractor has no heads, or as `check_prompts`.
+        DitAccelError: the extractor has no heads.
     """
-    check_prompts(prompts.texts)
     extractor = prompts.extractor
     if not isinstance(extractor, SeeingExtractor):
         raise DitAccelError(f"{metric.name}: extractor '{extractor.name}' has no heads; use ref")
@@ -49,7 +48,7 @@ def accuracy(metric: FeatureMetric, features: Features, prompts: Prompts) -> lis
             TITLES[name],
             followed.share,
             interval=followed.interval,
-            settings={"prompts": followed.count, "interval": "wilson"},
+            settings={"interval": "wilson", **prompts.settings(followed.count)},
         )
         for name, followed in found.items()
     ]

@@ -232,7 +232,7 @@ class Scorer:
         interval = value.interval
         return ScoreRecord(
             metric=value.metric,
-            label=label(value.title, n, expected, fewest),
+            label=label(value.title, n, expected, fewest, asked=value.settings.get("prompts")),
             value=value.value if math.isfinite(value.value) else None,
             std=value.std,
             interval=None if interval is None else (interval.low, interval.high),

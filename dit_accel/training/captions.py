@@ -104,6 +104,12 @@ OBJECTS = ("the {} photograph", "the {} photo", "the {} picture", "the {}")
 MIRRORINGS = (", mirrored", ", flipped")
 """How the whole photograph is named, the photograph itself, and that a crop is mirrored."""
 
+_NEARNESS_WORDS = {
+    Nearness.CLOSE: {"close", "near"},
+    Nearness.MEDIUM: {"medium", "middling"},
+    Nearness.FAR: {"distant", "far", "wide"},
+}
+
 
 def caption(description: Description, rng: np.random.Generator) -> str:
     """One of the wordings of a description that names its photograph."""
@@ -140,7 +146,11 @@ def vocabulary() -> list[str]:
 
 
 def read_caption(text: str) -> Description:
-    """What a text asks for, by the words it contains; ``None`` for whatever it does not mention."""
+    """What a text asks for, by the words it contains.
+
+    ``None`` for whatever it does not mention, or of which it says different things ("left and
+    right").
+    """
     found = set(words(text))
     named = [label for label in PHOTOGRAPHS if label in found]
     return Description(
@@ -174,19 +184,17 @@ def _part_phrase(part: Part | None, rng: np.random.Generator) -> str:
 def _read_part(found: set[str]) -> Part | None:
     if found & {"whole", "all"}:
         return Part.WHOLE
-    up, down = found & {"upper", "top"}, found & {"lower", "bottom"}
-    vertical = "upper" if up else "lower" if down else ""
-    side = "left" if "left" in found else "right" if "right" in found else ""
-    if vertical:
-        return Part(f"{vertical} {side or 'middle'}")
-    if side:
-        return Part(side)
+    heights = [name for name in ("upper", "lower") if not found.isdisjoint(SYNONYMS[name])]
+    sides = [name for name in ("left", "right") if name in found]
+    if len(heights) > 1 or len(sides) > 1:
+        return None
+    if heights:
+        return Part(f"{heights[0]} {sides[0] if sides else 'middle'}")
+    if sides:
+        return Part(sides[0])
     return Part.CENTRE if found & {"centre", "center", "middle"} else None
 
 
 def _read_nearness(found: set[str]) -> Nearness | None:
-    if found & {"close", "near"}:
-        return Nearness.CLOSE
-    if found & {"far", "distant", "wide"}:
-        return Nearness.FAR
-    return Nearness.MEDIUM if found & {"medium", "middling"} else None
+    said = [nearness for nearness, names in _NEARNESS_WORDS.items() if found & names]
+    return said[0] if len(said) == 1 else None

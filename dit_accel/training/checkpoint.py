@@ -9,6 +9,19 @@ from typing import Any
 
 import torch
 
+from dit_accel.errors import DitAccelError
+
+
+def left_by(stage: str, path: Path) -> Path:
+    """What another stage leaves at ``path``, once it is there.
+
+    Raises:
+        DitAccelError: it is not, naming the stage to run.
+    """
+    if not path.exists():
+        raise DitAccelError(f"{path}: missing; run the stage {stage} first")
+    return path
+
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
     """Write beside the target, flush to disk, then rename: a reader sees old or new, never half."""
@@ -23,8 +36,11 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 def load_if_present(path: Path) -> dict[str, Any] | None:
     """The last complete checkpoint, or None before the first one."""
-    if not path.exists():
-        return None
+    return load_checkpoint(path) if path.exists() else None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint that is known to be there, on the CPU."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 

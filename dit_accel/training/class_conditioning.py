@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKL, DiTPipeline, DiTTransformer2DModel
 from torch import Tensor, nn
 
-from .conditioning import Conditions
+from .conditioning import Conditions, set_weights
 from .config import ClassRecipe
 from .diffusion import build_scheduler
 from .dit_transformer import NULL_CLASS, build_transformer, separate_embedders
@@ -41,8 +41,7 @@ class ClassConditioning:
     def assemble(self, bank: LatentBank, transformer_weights: list[Tensor]) -> DiTPipeline:
         """A float32 ``DiTPipeline``."""
         transformer = self.build_transformer(*bank.latents.shape[1:3])
-        for parameter, value in zip(transformer.parameters(), transformer_weights, strict=True):
-            parameter.data.copy_(value)
+        set_weights(transformer, transformer_weights)
         separate_embedders(transformer)
         autoencoder = AutoencoderKL.from_pretrained(autoencoder_folder(self.config))
         # The folder it was trained in means nothing to whoever loads the published pipeline.

@@ -32,3 +32,9 @@ class Conditioning(Protocol):
 
     def preview(self, pipeline: Any, generator: torch.Generator) -> Tensor:
         """One sample a photograph, ``[15, 3, H, W]`` in [-1, 1]."""
+
+
+def set_weights(model: nn.Module, weights: list[Tensor]) -> None:
+    """Give a model weights that are in the order of its parameters."""
+    for parameter, value in zip(model.parameters(), weights, strict=True):
+        parameter.data.copy_(value)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dit_accel.overrides import read_config
 from dit_accel.strict_model import StrictModel
 from dit_accel.strict_yaml import read_mapping
 
@@ -74,7 +75,7 @@ class TransformerConfig(StrictModel):
     attention_head_dim: int = Field(gt=0)
     patch_size: int = Field(gt=0)
     batch_size: int = Field(gt=0)
-    condition_dropout: float = Field(ge=0, lt=1, description="share trained without")
+    condition_dropout: float = Field(ge=0, lt=1, description="share trained without a condition")
     ema_decay: float = Field(gt=0, lt=1)
     ema_power: float = Field(gt=0, description="the average's memory grows as step ** power")
 
@@ -105,7 +106,7 @@ class PublishConfig(StrictModel):
 
     folder: Path = Field(strict=False)
     dtype: Literal["bfloat16", "float16"]
-    guidance_scales: tuple[float, ...]
+    guidance_scales: tuple[float, ...] = Field(min_length=1)
     samples_per_class: int = Field(gt=0, description="or per photograph")
     sampling_steps: int = Field(gt=0)
 
@@ -146,10 +147,12 @@ class TextRecipe(Recipe):
 
 
 def load_recipe(path: Path) -> ClassRecipe | TextRecipe:
-    """Read and validate a recipe; one with a text encoder is text-conditional.
+    """Read and validate a recipe; one with a key that `TextRecipe` alone has is text-conditional.
 
     Raises:
         PlanError: naming every key or value that does not fit.
     """
-    content = read_mapping(path)
-    return TextRecipe(**content) if "text_encoder" in content else ClassRecipe(**content)
+    # By either key, so that a slip in one of them is named for what it is.
+    if read_mapping(path).keys().isdisjoint(("start_from", "text_encoder")):
+        return read_config(ClassRecipe, path, ())
+    return read_config(TextRecipe, path, ())

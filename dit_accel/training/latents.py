@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .checkpoint import left_by
 from .config import ClassRecipe, Recipe, TextRecipe
 from .starting_point import starting_point
 from .streams import Stream, training_crops
@@ -28,8 +29,12 @@ class LatentBank:
 
     @classmethod
     def load(cls, path: Path) -> LatentBank:
-        """Read a bank and scale its latents as the transformer sees them."""
-        stored = load_file(path)
+        """Read a bank and scale its latents as the transformer sees them.
+
+        Raises:
+            DitAccelError: nothing was encoded yet.
+        """
+        stored = load_file(left_by("latents", path))
         factor = float(stored["scaling_factor"])
         return cls(stored["latents"].float() * factor, stored["labels"], factor)
 
@@ -83,10 +88,14 @@ class LatentStage:
 
 
 def autoencoder_folder(config: ClassRecipe | TextRecipe) -> Path:
-    """The autoencoder that encodes the bank and decodes the samples."""
+    """The autoencoder that encodes the bank and decodes the samples.
+
+    Raises:
+        DitAccelError: it was not trained yet, or as `starting_point`.
+    """
     if isinstance(config, TextRecipe):
         return starting_point(config) / "vae"
-    return config.output / "autoencoder" / "model"
+    return left_by("autoencoder", config.output / "autoencoder" / "model")
 
 
 def bank_path(config: Recipe) -> Path:

@@ -29,7 +29,7 @@ def choose_precision(config: Recipe) -> str:
 
 
 def step_seconds(config: TransformerConfig, precision: str) -> float:
-    """Seconds of one uncompiled forward and backward pass of the transformer, at full batch."""
+    """Seconds of one uncompiled forward and backward pass of a DiT of that shape, at full batch."""
     device = _process_state().device
     model = build_transformer(config, channels=4, sample_size=32).to(device)
     for _ in range(_WARMUP_STEPS):

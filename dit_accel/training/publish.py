@@ -9,7 +9,7 @@ from diffusers import DiTPipeline
 from torch import Tensor
 
 from .card_parts import GRID_NAME
-from .checkpoint import write_json
+from .checkpoint import left_by, write_json
 from .class_conditioning import ClassConditioning, sample
 from .classifier import accuracy, load_classifier, save_classifier
 from .config import ClassRecipe
@@ -28,7 +28,8 @@ class PublishStage:
     def __init__(self, config: ClassRecipe) -> None:
         self.config = config
         self.stage = config.publish
-        self.classifier = load_classifier(config.output / "classifier" / "model.safetensors")
+        trained = left_by("classifier", config.output / "classifier" / "model.safetensors")
+        self.classifier = load_classifier(trained)
 
     def run(self) -> None:
         """Store the weights, score them as a user would load them, and describe them."""

@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from .checkpoint import load_if_present
+from .checkpoint import left_by, load_checkpoint
 from .config import Recipe
 
 
@@ -18,13 +17,10 @@ def averaged_weights(config: Recipe) -> list[Tensor]:
     """The transformer's running average, in the order of its parameters.
 
     Raises:
-        FileNotFoundError: the transformer was not trained yet.
+        DitAccelError: the transformer was not trained yet.
     """
-    path = config.output / "transformer" / "checkpoint.pt"
-    state: dict[str, Any] | None = load_if_present(path)
-    if state is None:
-        raise FileNotFoundError(f"{path}: train the transformer before publishing it")
-    weights: list[Tensor] = state["ema"]["shadow_params"]
+    path = left_by("transformer", config.output / "transformer" / "checkpoint.pt")
+    weights: list[Tensor] = load_checkpoint(path)["ema"]["shadow_params"]
     return weights
 
 

@@ -40,8 +40,8 @@ def _folder(name: str) -> Path:
     if name in available():
         return find(name)
     folder = Path(name)
-    if not (folder / "model_index.json").is_file():
-        expected = f"{' or '.join(available())}, or a diffusers pipeline folder"
+    if not (folder / "transformer" / "config.json").is_file():
+        expected = f"{' or '.join(available())}, or the folder of a diffusers pipeline"
         remedy = did_you_mean(name, available()) + "correct the name, or train that one first"
         raise DitAccelError(f"start_from: {mismatch(name, expected, remedy)}")
     return folder

@@ -9,6 +9,7 @@ from dit_accel.reporting.bench_markdown import markdown_table
 from dit_accel.scoring.prompt_accuracy import ATTRIBUTES, Accuracy
 
 from .captions import (
+    CENTRE_MARGIN,
     CLOSE_SIDE,
     FAR_SIDE,
     MIRRORINGS,
@@ -56,7 +57,7 @@ pipe = PixArtSigmaPipeline.from_pretrained("path/to/{name}")
 image = pipe(
     "a close view of the upper left of the astronaut photograph",
     guidance_scale={best:g},
-    use_resolution_binning=False,  # the stock table of sizes begins at 512 pixels
+    use_resolution_binning=False,  # stock's sizes are those of another autoencoder
     max_sequence_length={tokens},        # as in training; the stock default pads to 300
 ).images[0]
 ```
@@ -77,11 +78,13 @@ any of these wordings: [nearness] [part] photograph [mirrored]. Anything left ou
 | --- | --- |
 {language}
 
-The tokenizer knows {words} words and marks; every other word is `<unk>`, and means nothing:
+The tokenizer knows {words} words and marks; every other is `<unk>`, which it never met in training:
 `{vocabulary}`
 
-How near: the side of the crop is below {close:g} of the photograph's short side (close), or from
-{far:g} on (far). The whole is a central crop from {whole:g} on.
+Which part: the crop's centre lies more than {margin:g} of the photograph's width or height off its
+middle; it is meant before mirroring. How near: the side of the crop is below {close:g} of the
+photograph's short side (close), or from {far:g} on (far). The whole is a central crop from
+{whole:g} on.
 
 ## Prompt accuracy
 
@@ -89,10 +92,11 @@ How near: the side of the crop is below {close:g} of the photograph's short side
 
 Share of the samples ({count} prompts, {per_photograph} for each photograph, its parts in turn;
 {sampler_steps} steps) that show what their prompt asks for, as the heads of the `ref` features see
-it, with 95 % intervals. The prompts say what {count} real crops show that nothing was trained on;
-the last column is what the same judge answers to those: no sample can be expected to do better.
-Each line is judged for itself; guessing would get {photo_guess:.0%} of the photographs right, and
-{part_guess:.0%} of the parts.
+it, with 95 % intervals. The prompts say what {count} real crops show that nothing was trained on.
+The last column is what the same judge answers to those crops, many of which lie near a border of
+part or nearness: samples that follow as real crops do get about as much, and samples further from
+the borders may get more. Each line is judged for itself; guessing would get {photo_guess:.0%} of
+the photographs right, {part_guess:.0%} of the parts, and half of the mirrorings.
 
 ## Training
 
@@ -145,6 +149,7 @@ def write_text_card(config: TextRecipe, folder: Path) -> None:
         language=table_rows(language_rows()),
         words=len(vocabulary()),
         vocabulary=" ".join(vocabulary()),
+        margin=CENTRE_MARGIN,
         close=CLOSE_SIDE,
         far=FAR_SIDE,
         whole=WHOLE_SIDE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from diffusers import (
@@ -16,10 +14,9 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import T5EncoderModel
 
-from dit_accel.errors import DitAccelError
-
 from .captions import PHOTOGRAPHS, Description, describe, training_caption
-from .conditioning import Conditions
+from .checkpoint import left_by
+from .conditioning import Conditions, set_weights
 from .config import TextRecipe
 from .diffusion import build_scheduler
 from .latents import LatentBank, autoencoder_folder
@@ -44,9 +41,7 @@ class TextConditioning:
     def __init__(self, config: TextRecipe, crops: int) -> None:
         self.config = config
         self.tokenizer = build_tokenizer(config.text_encoder.max_tokens)
-        folder = config.output / "text_encoder" / "model"
-        if not folder.exists():
-            raise DitAccelError(f"{folder}: missing; run the stage text-encoder first")
+        folder = left_by("text-encoder", config.output / "text_encoder" / "model")
         self.text_encoder = T5EncoderModel.from_pretrained(folder).requires_grad_(False).eval()
         source = training_crops(config, Stream.LATENTS)
         self.descriptions = [description_of(source, index) for index in range(crops)]
@@ -89,8 +84,7 @@ class TextConditioning:
         width = self.config.text_encoder.d_model
         channels, size = bank.latents.shape[1:3]
         transformer = build_pixart(self.config.transformer, channels, size, width)
-        for parameter, value in zip(transformer.parameters(), transformer_weights, strict=True):
-            parameter.data.copy_(value)
+        set_weights(transformer, transformer_weights)
         autoencoder = AutoencoderKL.from_pretrained(autoencoder_folder(self.config))
         # The folder it came from means nothing to whoever loads the published pipeline.
         autoencoder.register_to_config(_name_or_path="")
@@ -117,7 +111,7 @@ def sample(
     prompts: list[str],
     guidance_scale: float,
     steps: int,
-    generator: Any,
+    generator: torch.Generator,
 ) -> Tensor:
     """One picture per prompt, ``[B, 3, H, W]`` in [-1, 1]."""
     pipeline.set_progress_bar_config(disable=True)

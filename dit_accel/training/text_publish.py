@@ -118,7 +118,8 @@ class TextPublishStage:
         dtype = getattr(torch, self.stage.dtype)
         # Not the text encoder: transformers 5 loads it in the dtype that it is stored in, diffusers
         # all else in float32, and the stock pipeline does not convert between them.
-        pipeline.transformer.to(dtype), pipeline.vae.to(dtype)
+        for model in (pipeline.transformer, pipeline.vae):
+            model.to(dtype)
         pipeline.save_pretrained(folder)
         _name_tokenizer_for_all_versions(folder)
 

@@ -50,8 +50,9 @@ def held_out(config: TextRecipe) -> HeldOut:
 
 def varied_crops(source: CropSource, per_photograph: int) -> list[int]:
     """Indices of crops, photograph by photograph; within one, its parts take turns."""
-    photographs = range(len(source.photos))
-    return [i for photo in photographs for i in _parts_in_turn(source, photo)[:per_photograph]]
+    searched = max(_SEARCHED, per_photograph)
+    turns = (_parts_in_turn(source, photo, searched) for photo in range(len(source.photos)))
+    return [index for indices in turns for index in indices[:per_photograph]]
 
 
 def grid_prompts() -> list[str]:
@@ -59,10 +60,10 @@ def grid_prompts() -> list[str]:
     return [prompt.format(name) for name in GRID_PHOTOGRAPHS for prompt in GRID_PROMPTS]
 
 
-def _parts_in_turn(source: CropSource, photo: int) -> list[int]:
+def _parts_in_turn(source: CropSource, photo: int, searched: int) -> list[int]:
     count = len(source.photos)
     by_part = defaultdict(list)
-    for index in range(photo, _SEARCHED * count, count):
+    for index in range(photo, searched * count, count):
         by_part[description_of(source, index).part].append(index)
     rounds = zip_longest(*(by_part[part] for part in Part))
     return [index for one_round in rounds for index in one_round if index is not None]

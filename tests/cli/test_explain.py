@@ -61,6 +61,7 @@ def test_texts_are_counted_at_the_length_that_pipelines_pad_them_to() -> None:
         (["--model", "DiT-XL-2-256", "--plan", "balanbed"], "did you mean 'balanced'"),
         (["--model", "DiT-XL-2-256", "--height", "250"], "use 256"),
         (["--model", "DiT-XL-2-256", "--height", "256", "--width", "512"], "square"),
+        (["--model", "dit-photos", "--text-tokens", "9"], "text_tokens: got 9, expected none"),
     ],
 )
 def test_mistakes_are_one_message_without_a_traceback(arguments: list[str], message: str) -> None:

@@ -291,6 +291,14 @@ def test_callbacks(make_pixart):
             },
             r"shape \[1, 9, 16\] and `prompt_attention_mask` \[2, 9\]",
         ),
+        (
+            {
+                "prompt": None,
+                "prompt_embeds": torch.zeros(1, 9, 15),
+                "prompt_attention_mask": torch.ones(1, 9),
+            },
+            r"shape \[1, 9, 15\] .*expected \[P, L, 16\]",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(

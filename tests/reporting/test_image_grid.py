@@ -49,3 +49,9 @@ def test_files_are_named_by_index_and_exact(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png"]
     values = [np.asarray(Image.open(tmp_path / f"{index}.png")).mean() for index in range(3)]
     assert values == [0.0, 255.0, 128.0]
+
+
+def test_a_long_text_without_spaces_takes_no_time() -> None:
+    font = ImageFont.load_default(14)
+    [line] = wrapped("月" * 20_000, font, 128)
+    assert line.endswith("…") and font.getlength(line) <= 128 < font.getlength(f"月{line}")

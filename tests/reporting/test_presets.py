@@ -50,7 +50,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def listed(width: int = 100) -> str:
+def listed(width: int = 80) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(*presets.presets_tables())
     return console.export_text()
@@ -96,6 +96,14 @@ def test_what_no_dense_run_is_as_fast_as_says_so(measured: Path) -> None:
     fastest["verdicts"][0]["difference_db"] = None
     presets.record_presets(fastest, measured)
     assert "none as fast" in listed(120)
+
+
+def test_a_terminal_of_80_columns_shows_every_column(measured: Path) -> None:
+    presets.record_presets(report("dit-photos"), measured)
+    tables = listed().splitlines()
+    assert max(map(len, tables)) <= 80 and "…" not in listed()
+    [row] = [line for line in tables if "2.00×" in line]
+    assert row.split() == ["fast", "UniPC", "20", "2.00×", "2.50×", "30.00", "0.900", "-1.25"]
 
 
 def test_nothing_recorded_yet_is_no_error(measured: Path) -> None:

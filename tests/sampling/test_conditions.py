@@ -272,6 +272,14 @@ def test_other_files_are_no_captions(tmp_path: Path, content: str) -> None:
         coco_conditions(str(path), None, None, None)
 
 
+def test_a_caption_that_no_tokenizer_can_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    captions = [{"id": n, "image_id": n, "caption": text} for n, text in enumerate(["a", "\ud83d"])]
+    path.write_text(json.dumps({"annotations": captions}))
+    with pytest.raises(DitAccelError, match=r"data\.coco: caption 1 of .*surrogate pair"):
+        coco_conditions(str(path), None, None, None)
+
+
 def test_captions_or_ids_that_are_not_there(captions: str, tmp_path: Path) -> None:
     for arguments in [("nowhere.json", None), (captions, "nowhere.txt"), (captions, "no.txt.gz")]:
         with pytest.raises(DitAccelError, match=r"cannot read no"):

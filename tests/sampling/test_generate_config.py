@@ -36,7 +36,7 @@ def test_prompts_are_taken_as_they_are() -> None:
     config = load_generate_config(TEXTS, ["seed=7"], prompts)
     assert config.prompts == tuple(prompts) and config.image_seeds == (7, 8, 9, 10)
     assert load_generate_config(TEXTS, []).num_images == 4
-    with pytest.raises(PlanError, match="either class_labels or prompts"):
+    with pytest.raises(PlanError, match=r"or prompts, got both; .*quickstart_text\.yaml"):
         load_generate_config(None, [], prompts)
 
 
@@ -54,7 +54,8 @@ def test_part_of_a_preset_cannot_be_set() -> None:
         ("num_inference_steps=many", "num_inference_steps.*an integer"),
         ("dtype=fp8", "dtype.*float32"),
         ("seeds=[1, 2]", "one seed an image"),
-        ("prompts=[a cat]", "either class_labels or prompts"),
+        ("prompts=[a cat]", "either class_labels or prompts, got both"),
+        ("class_labels=[]", "either class_labels or prompts, got neither"),
         ('prompts=["\\ud83d"]', "prompts: .*half of a surrogate pair"),
     ],
 )

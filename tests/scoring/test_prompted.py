@@ -99,7 +99,7 @@ def test_shares_are_those_of_the_heads_counted_by_hand(
     wilson = binomtest(hits["prompt_part"], COUNT).proportion_ci(method="wilson")
     assert part.interval == pytest.approx((wilson.low, wilson.high))
     assert (part.label, part.better, part.n) == ("part as prompted (N=30)", "higher", COUNT)
-    assert part.settings == {"prompts": COUNT, "interval": "wilson"}
+    assert part.settings["prompts"] == COUNT and part.settings["interval"] == "wilson"
     assert part.extractor is not None and part.extractor["sha256"] == ref.weights_sha256
 
 
@@ -138,6 +138,10 @@ def test_what_prompts_leave_open_is_left_out(
         "prompt_mirrored": 7,
     }
     assert found["prompt_photograph"].value == 6 / 7  # the last of the pictures shows a flower
+    assert found["prompt_nearness"].label == "nearness as prompted (N=8, asked of 1)"
+    file.write_text("\n".join(texts).replace("bus", "dog"))
+    again = scored(tmp_path / "samples.npz", ref, prompts=file)["prompt_nearness"]
+    assert again.settings["prompts_sha256"] != found["prompt_nearness"].settings["prompts_sha256"]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,9 @@ def test_the_shipped_pipelines_are_benched_with_their_weights(suite: Any, tmp_pa
     commands = [part.command for part in suite.parts(tmp_path, "cuda", tiny=False, train=False)]
     for name, command in zip(available(), commands[5:7], strict=True):
         assert command[command.index("--model") + 1] == name
+        evaluation = suite.ROOT / "configs" / "eval" / f"{name.replace('-', '_')}.yaml"
+        guidance = command[command.index("--guidance-scale") + 1]
+        assert float(guidance) == yaml.safe_load(evaluation.read_text())["guidance_scale"]
         assert not {"--random-weights", "--plan"} & set(command)  # pictures, and every preset
 
 

@@ -114,6 +114,9 @@ def test_describe_says_all_of_it():
         ("A WIDE view, of Rocket!", Description("rocket", None, Nearness.FAR, False)),
         ("the cat on the moon, flipped", Description("cat", None, None, True)),
         ("a cat beside a clock", Description(None, None, None, False)),
+        ("the left and right of the cat", Description("cat", None, None, False)),
+        ("the top and the bottom left of it", Description(None, None, None, False)),
+        ("the cat, near or far", Description("cat", None, None, False)),
         ("bottom, cameras", Description(None, Part.LOWER_MIDDLE, None, False)),
     ],
 )

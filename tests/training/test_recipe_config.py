@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dit_accel.errors import DitAccelError, PlanError
 from dit_accel.training.config import ClassRecipe, TextRecipe, load_recipe
@@ -76,6 +77,16 @@ def test_the_shipped_text_recipe_starts_from_the_shipped_dit():
     assert config.publish.min_part_accuracy == 0.5
 
 
+@pytest.mark.parametrize("key", ["start_from", "text_encoder"])
+def test_a_misspelt_key_does_not_make_it_a_recipe_of_the_other_kind(text_recipe, key, tmp_path):
+    text_recipe[f"{key}s"] = text_recipe.pop(key)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(text_recipe))
+    with pytest.raises(PlanError, match=f"did you mean '{key}'") as caught:
+        load_recipe(path)
+    assert "classifier" not in str(caught.value) and "recipe.yaml" in str(caught.value)
+
+
 def test_a_text_recipe_may_start_from_a_folder(text_recipe, finished):
     assert starting_point(TextRecipe(**text_recipe)) == finished.publish.folder
 
@@ -84,6 +95,7 @@ def test_a_text_recipe_may_start_from_a_folder(text_recipe, finished):
     ("name", "message"),
     [
         ("dit-photo", r'start_from: got "dit-photo", expected .*did you mean .dit-photos'),
+        ("configs", "expected .* or the folder of a diffusers pipeline; correct the name"),
         ("pixart-photos", "expected a DiTTransformer2DModel; name a class-conditional"),
         ("dit-photos", r"transformer.num_layers: got 2, expected 10 as in .*same shape"),
     ],
@@ -102,3 +114,22 @@ def test_a_stage_of_the_other_kind_of_recipe_is_refused(text_recipe, config):
             run_stage(stage, TextRecipe(**text_recipe))
     with pytest.raises(DitAccelError, match="autoencoder, classifier, latents"):
         run_stage(StageName.TEXT_ENCODER, config)
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        (StageName.LATENTS, "autoencoder"),
+        (StageName.TRANSFORMER, "latents"),
+        (StageName.PUBLISH, "classifier"),
+    ],
+)
+def test_a_stage_that_is_too_early_says_which_to_run_first(config, tmp_path, stage, missing):
+    elsewhere = config.model_copy(update={"output": tmp_path})
+    with pytest.raises(DitAccelError, match=f"missing; run the stage {missing} first"):
+        run_stage(stage, elsewhere)
+
+
+def test_publishing_before_the_transformer_says_so(text_recipe):
+    with pytest.raises(DitAccelError, match="missing; run the stage transformer first"):
+        run_stage(StageName.PUBLISH, TextRecipe(**text_recipe))

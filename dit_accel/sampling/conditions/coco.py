@@ -15,7 +15,13 @@ from typing import Any
 
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.sampling.conditions import Conditions, list_sha256
-from dit_accel.sampling.conditions.text_files import line_error, lines_of, read_text
+from dit_accel.sampling.conditions.text_files import (
+    HALF_A_PAIR,
+    is_unicode,
+    line_error,
+    lines_of,
+    read_text,
+)
 
 
 def coco_conditions(
@@ -37,7 +43,8 @@ def coco_conditions(
         The captions as the file has them but for white space at both ends.
 
     Raises:
-        DitAccelError: an unreadable file, an id that it has not, another hash, or too few captions.
+        DitAccelError: an unreadable file or caption, an id that it has not, another hash, or too
+            few captions.
     """
     texts, first_of_image = _read_captions(Path(captions))
     listed = read_ids(Path(ids)) if ids else _by_rule(first_of_image)
@@ -52,6 +59,10 @@ def coco_conditions(
         expected = f"annotation ids of {captions}"
         remedy = f"{len(missing)} of the ids are not in it; give the caption file they belong to"
         raise DitAccelError("data.ids: " + mismatch(missing[:3], expected, remedy))
+    for number in listed:
+        if not is_unicode(texts[number]):
+            message = f"data.coco: caption {number} of {captions}: {HALF_A_PAIR}; correct it"
+            raise DitAccelError(message)
     identity = {
         "kind": "coco",
         "rule": "listed" if ids else "first caption, images by SHA-256 of their id",
