@@ -58,7 +58,7 @@ image = pipe(
     "a close view of the upper left of the astronaut photograph",
     guidance_scale={best:g},
     use_resolution_binning=False,  # stock's sizes are those of another autoencoder
-    max_sequence_length={tokens},        # as in training; the stock default pads to 300
+    max_sequence_length={tokens},  # as in training; the stock default pads to 300
 ).images[0]
 ```
 
