@@ -12,7 +12,7 @@ import torch
 from diffusers import DiTTransformer2DModel, PixArtTransformer2DModel
 
 from dit_accel.errors import UnsupportedError, mismatch, nearest
-from dit_accel.reference_models import available, find
+from dit_accel.reference_models import available, folder_of
 from dit_accel.resources import config_folder
 
 _CLASSES: dict[str, Any] = {
@@ -145,7 +145,7 @@ def _config_path(source: str) -> Path:
     shipped = config_folder("models") / f"{source}.json"
     if shipped.is_file():
         return shipped
-    folder = find(source) if source in available() else Path(source)
+    folder = folder_of(source)
     candidates = [folder, folder / "transformer" / "config.json", folder / "config.json"]
     for path in candidates:
         if path.is_file():

@@ -13,6 +13,11 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(index.parent.name for index in index_files))
 
 
+def folder_of(model: str) -> Path:
+    """Folder of the installed pipeline of that name, or else the path that ``model`` is."""
+    return find(model) if model in available() else Path(model)
+
+
 def find(name: str) -> Path:
     """Folder of the pipeline called ``name``, for ``DiffusionPipeline.from_pretrained``.
 

@@ -15,7 +15,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from dit_accel.errors import DitAccelError, mismatch
-from dit_accel.reference_models import available, find
+from dit_accel.reference_models import available, folder_of
 from dit_accel.sampling.texts import remember_prompts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -32,7 +32,7 @@ def pipeline_folder(model: str) -> Path:
     Raises:
         DitAccelError: there is no pipeline there.
     """
-    folder = find(model) if model in available() else Path(model)
+    folder = folder_of(model)
     if not (folder / "model_index.json").is_file():
         expected = (
             f"{', '.join(available())}, or a diffusers pipeline folder (with model_index.json)"

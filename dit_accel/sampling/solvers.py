@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from diffusers import (
     DDIMScheduler,
@@ -12,6 +12,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from pydantic import AfterValidator
 
 from dit_accel.errors import DitAccelError, nearest, show
 
@@ -48,6 +49,16 @@ def expected_solver(name: str) -> str:
     found = nearest(name, by_lower)
     remedy = f"did you mean {by_lower[found]!r}?" if found else "use one of these"
     return f"expected one of {', '.join(SOLVERS)}; {remedy}"
+
+
+def _known(name: str) -> str:
+    if name not in SOLVERS:
+        raise ValueError(expected_solver(name))
+    return name
+
+
+SolverName = Annotated[str, AfterValidator(_known)]
+"""The field of a config that names one of ``SOLVERS``."""
 
 
 def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:

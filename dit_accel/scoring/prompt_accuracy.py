@@ -6,8 +6,8 @@ it, how near, and mirrored or not. The heads say the same of a picture.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from torch import Tensor
 
@@ -15,13 +15,8 @@ from dit_accel.metrics.estimate import Interval
 from dit_accel.metrics.proportion import wilson_interval
 from dit_accel.training.captions import PHOTOGRAPHS, Description, nearness_of, part_of
 
-ATTRIBUTES: Mapping[str, Callable[[Description], object]] = {
-    "photograph": lambda description: description.photograph,
-    "part": lambda description: description.part,
-    "nearness": lambda description: description.nearness,
-    "mirrored": lambda description: description.mirrored,
-}
-"""What a prompt can ask for, and where a description says it."""
+ATTRIBUTES = tuple(field.name for field in fields(Description))
+"""What a prompt can ask for."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,11 @@ def judge(heads: Mapping[str, Tensor], descriptions: Sequence[Description]) -> d
         if asked.photograph is not None
     ]
     outcomes = {
-        name: [said(shown) == said(asked) for shown, asked in pairs if said(asked) is not None]
-        for name, said in ATTRIBUTES.items()
+        name: [
+            getattr(shown, name) == getattr(asked, name)
+            for shown, asked in pairs
+            if getattr(asked, name) is not None
+        ]
+        for name in ATTRIBUTES
     }
     return {name: Accuracy(sum(hits), len(hits)) for name, hits in outcomes.items() if hits}

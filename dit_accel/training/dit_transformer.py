@@ -49,14 +49,19 @@ def separate_embedders(model: DiTTransformer2DModel) -> None:
         block.norm1.emb = copy.deepcopy(first.emb)
 
 
-def _initialise(model: DiTTransformer2DModel) -> None:
-    """adaLN-Zero: every block starts as the identity and the output as zero."""
+def initialise_layers(model: nn.Module) -> None:
+    """DiT's start for every linear layer and embedding."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
+
+
+def _initialise(model: DiTTransformer2DModel) -> None:
+    """adaLN-Zero: every block starts as the identity and the output as zero."""
+    initialise_layers(model)
     zeroed = [block.norm1.linear for block in model.transformer_blocks]
     for module in (*zeroed, model.proj_out_1, model.proj_out_2):
         nn.init.zeros_(module.weight)

@@ -13,7 +13,7 @@ from diffusers import DiTTransformer2DModel, PixArtTransformer2DModel
 from torch import Tensor, nn
 
 from .config import TransformerConfig
-from .dit_transformer import NULL_CLASS
+from .dit_transformer import NULL_CLASS, initialise_layers
 
 _KEPT_IN_BLOCKS = ("attn1", "ff")
 
@@ -37,10 +37,7 @@ def build_pixart(
         caption_channels=caption_channels,
         use_additional_conditions=False,
     )
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
+    initialise_layers(model)
     for block in model.transformer_blocks:
         nn.init.zeros_(block.attn2.to_out[0].weight)
     return model

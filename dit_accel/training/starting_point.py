@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
-from dit_accel.reference_models import available, find
+from dit_accel.reference_models import available, folder_of
 
 from .config import TextRecipe
 
@@ -37,9 +37,7 @@ def starting_point(config: TextRecipe) -> Path:
 
 
 def _folder(name: str) -> Path:
-    if name in available():
-        return find(name)
-    folder = Path(name)
+    folder = folder_of(name)
     if not (folder / "transformer" / "config.json").is_file():
         expected = f"{' or '.join(available())}, or the folder of a diffusers pipeline"
         remedy = did_you_mean(name, available()) + "correct the name, or train that one first"
