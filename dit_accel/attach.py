@@ -13,23 +13,31 @@ from diffusers.hooks import HookRegistry, ModelHook
 from torch import nn
 
 HOOK_NAME = "dit_accel"
+# Of the exact rewrites, which may share a module with a method of the plan.
+EXACT_HOOK_NAME = "dit_accel_exact"
+HOOK_NAMES = (HOOK_NAME, EXACT_HOOK_NAME)
 
 
-def attach(module: nn.Module, hook: ModelHook) -> None:
+def attach(module: nn.Module, hook: ModelHook, name: str = HOOK_NAME) -> None:
     """Register `hook` on `module`; hooks of others, before or after ours, stay."""
-    HookRegistry.check_if_exists_or_initialize(module).register_hook(hook, HOOK_NAME)
+    HookRegistry.check_if_exists_or_initialize(module).register_hook(hook, name)
 
 
 def detach(module: nn.Module) -> None:
-    """Remove our hook from `module`, and everything that diffusers leaves behind with it."""
+    """Remove our hooks from `module`, and everything that diffusers leaves behind with them."""
+    for name in HOOK_NAMES:
+        _detach(module, name)
+
+
+def _detach(module: nn.Module, name: str) -> None:
     registry: Any = getattr(module, "_diffusers_hook", None)
-    if registry is None or registry.get_hook(HOOK_NAME) is None:
+    if registry is None or registry.get_hook(name) is None:
         return
-    index = registry._hook_order.index(HOOK_NAME)
+    index = registry._hook_order.index(name)
     wrapper = _foreign_wrapper(module)
     following = registry._fn_refs[index + 1 : index + 2]
     forwards = [reference.forward for reference in following]
-    registry.remove_hook(HOOK_NAME, recurse=False)
+    registry.remove_hook(name, recurse=False)
     for reference, forward in zip(following, forwards, strict=True):
         if reference.original_forward is not None:  # it replaces forward: give it back its own
             reference.original_forward, reference.forward = reference.forward, forward

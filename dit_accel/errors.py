@@ -29,7 +29,8 @@ class Problem(NamedTuple):
 
     def under(self, prefix: str) -> "Problem":
         """Return the same problem as seen from the document that holds this one at `prefix`."""
-        return Problem(".".join(part for part in (prefix, self.path) if part), self.text)
+        path = ".".join(part for part in (prefix, self.path) if part)
+        return Problem(path.replace(".[", "["), self.text)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.text}" if self.path else self.text

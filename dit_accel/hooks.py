@@ -15,19 +15,25 @@ from diffusers.hooks import ModelHook
 from torch import nn
 
 from dit_accel.errors import UnsupportedError
-from dit_accel.methods.cache import SpanMemory
-from dit_accel.methods.cache_run import CacheRun
+from dit_accel.methods.caching.cache_run import CacheRun
+from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
 
-Begin = Callable[[nn.Module, dict[str, Any]], None]
+Begin = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 Forward = Callable[..., torch.Tensor]
 
 
 class TransformerHook(ModelHook):
-    """Tells the installation that a forward begins."""
+    """Tells the installation that a forward begins, which may replace arguments of it.
+
+    Attributes:
+        guidance: run state of a cache of the guidance difference, where one is at work.
+    """
 
     def __init__(self, begin: Begin) -> None:
         super().__init__()
+        self.guidance: GuidanceRun | None = None
         self._begin = begin
         self._names: list[str] = []
 
@@ -39,23 +45,31 @@ class TransformerHook(ModelHook):
     def pre_forward(
         self, module: nn.Module, *args: Any, **kwargs: Any
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Prepare; the arguments go on as they came."""
-        self._prepare(module, args, kwargs)
-        return args, kwargs
+        """Prepare; the arguments that are not replaced go on as they came."""
+        replaced = self._prepare(module, args, kwargs)
+        if not replaced:
+            return args, kwargs
+        return (), {**dict(zip(self._names, args, strict=False)), **kwargs, **replaced}
+
+    def post_forward(self, module: nn.Module, output: Any) -> Any:
+        """Complete what guidance left out."""
+        return output if self.guidance is None else self.guidance.complete_output(output)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _prepare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._begin(module, {**dict(zip(self._names, args, strict=False)), **kwargs})
+    def _prepare(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
+        return self._begin(module, {**dict(zip(self._names, args, strict=False)), **kwargs})
 
 
 class BlockHook(ModelHook):
     """Cache, then density, around one block.
 
     Attributes:
-        cache: run state of the cache, `None` where this block is always computed.
-        memory: what is remembered of the span this block lies in.
+        cache: run state of the cache of this block, `None` where it is always computed.
+        probe: run state of the cache that looks at what happens from here, the first block, on.
+        ring: what is remembered of the span this block lies in.
         opens, closes: whether it is the first, the last block of its span.
-        probes: whether this is the first block of a first-block cache.
         decides: whether the cache decides here, on the output of the block before.
         density: pooled block, if any.
     """
@@ -63,8 +77,9 @@ class BlockHook(ModelHook):
     def __init__(self, row_arguments: tuple[str, ...]) -> None:
         super().__init__()
         self.cache: CacheRun | None = None
-        self.memory: SpanMemory | None = None
-        self.opens = self.closes = self.probes = self.decides = False
+        self.probe: CacheRun | None = None
+        self.ring: Ring | None = None
+        self.opens = self.closes = self.decides = False
         self.density: DensityOperator | None = None
         self._row_arguments = row_arguments
         self._names: list[str] = []
@@ -80,11 +95,10 @@ class BlockHook(ModelHook):
         """`[R, N, C] -> [R, N, C]`; inside a span fewer rows may pass."""
         if args:  # gradient checkpointing hands everything over by position
             kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        if self.probe is not None:
+            self.probe.first_input = hidden_states
         cache = self.cache
         if cache is None:
-            return self._compute(hidden_states, kwargs)
-        if self.probes:
-            cache.first_input = hidden_states
             return self._compute(hidden_states, kwargs)
         if self.decides:
             cache.decide(hidden_states)
@@ -93,20 +107,20 @@ class BlockHook(ModelHook):
     def _follow(
         self, cache: CacheRun, hidden_states: torch.Tensor, kwargs: dict[str, Any]
     ) -> torch.Tensor:
-        memory = self.memory
-        assert memory is not None
+        ring = self.ring
+        assert ring is not None
         if cache.mode == "none":
             # A view, since dynamo gives up on a frame for good once it finds it empty.
             return (
-                cache.forecast(memory, hidden_states)
+                cache.forecast(ring, hidden_states)
                 if self.opens
                 else hidden_states.view_as(hidden_states)
             )
         if self.opens:
-            hidden_states = cache.open_span(memory, hidden_states)
+            hidden_states = cache.open_span(ring, hidden_states)
         kwargs = cache.select(kwargs, self._row_arguments)
         hidden_states = self._compute(hidden_states, kwargs)
-        return cache.close_span(memory, hidden_states) if self.closes else hidden_states
+        return cache.close_span(ring, hidden_states) if self.closes else hidden_states
 
     def _compute(self, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
         forward: Forward = self.fn_ref.original_forward

@@ -12,9 +12,10 @@ from torch import nn
 from dit_accel.attach import detach_all
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
+from dit_accel.exact.channels_last import decoder_of, restore_memory_format
 from dit_accel.installation import Installation
+from dit_accel.methods.caching.placement import place
 from dit_accel.plan import Plan, PlanLike
-from dit_accel.program import check_depth
 
 Target = TypeVar("Target")
 
@@ -41,7 +42,7 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
     backbone = find_backbone(transformer)
     num_layers = len(backbone.blocks(transformer))
     plan.check_against(num_layers)
-    check_depth(plan, num_layers)
+    place(plan.cache, num_layers)
     restore(target)
     if plan.is_empty:
         return target
@@ -62,6 +63,9 @@ def restore(target: Target) -> Target:
         installation.remove()
     else:
         detach_all(transformer)  # a deep copy brings hooks along that it was not given
+        decoder = decoder_of(target)
+        if decoder is not None:
+            restore_memory_format(decoder)
     return target
 
 
@@ -103,11 +107,13 @@ def run(
     num_steps = timesteps if isinstance(timesteps, int) else len(timesteps)
     former = installation.guidance
     installation.clock.announce(num_steps, calls_per_step)
+    installation.expect(timesteps)
     installation.guidance = guidance
     try:
         yield
     finally:
         installation.guidance = former
+        installation.expect(())
         installation.end_run()
 
 

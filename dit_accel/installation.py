@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,22 +12,16 @@ from torch import nn
 
 from dit_accel.attach import attach, detach_all
 from dit_accel.backbones import Backbone
-from dit_accel.errors import RunError, UnsupportedError
+from dit_accel.cache_runs import BegunCall, CacheRuns
+from dit_accel.errors import UnsupportedError
+from dit_accel.exact.rewrites import ExactRewrites, RunFacts
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
-from dit_accel.methods.cache import CacheConfig, SpanMemory
-from dit_accel.methods.cache_run import CacheRun
+from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.cell import Operators
 from dit_accel.observe import SchedulerObserver
 from dit_accel.plan import Plan
-from dit_accel.program import (
-    StepProgram,
-    cache_action,
-    cache_of,
-    cell_at,
-    merge_of,
-    resolve_layers,
-)
-from dit_accel.run_state import Position, RunClock
+from dit_accel.program import cell_at, density_grid, merge_of, resolve_layers, steps_with_blocks
+from dit_accel.run_state import MOST_BRANCHES, Position, RunClock
 from dit_accel.statistics import Call, RunStatistics
 from dit_accel.tokens.grid import Grid
 
@@ -56,8 +51,11 @@ class Installation:
         self._layers_of: int | None = None
         self._run = -1
         self._shape: tuple[Any, ...] = ()
-        self._caches: dict[int, CacheRun] = {}
-        self._merges: dict[tuple[int, int, bool], Any] = {}
+        self.num_layers = len(backbone.blocks(transformer))
+        self._caches = CacheRuns(plan.cache, self.num_layers, backbone)
+        self._merges: dict[tuple[int, int, int], Any] = {}
+        self.exact: ExactRewrites | None = None
+        self._computed_steps: tuple[bool, ...] = ()
         self._attach(transformer)
 
     def _attach(self, transformer: nn.Module) -> None:
@@ -65,9 +63,12 @@ class Installation:
         merge = merge_of(plan)
         at = () if merge is None else merge.at
         try:
-            attach(transformer, TransformerHook(self.begin_forward))
+            root = TransformerHook(self.begin_forward)
+            attach(transformer, root)
+            # Weak: it knows the transformer, which a plan must not keep alive.
+            self._root = weakref.ref(root)
             for block in self.backbone.blocks(transformer):
-                if plan.cache is not None or plan.density is not None:
+                if any(self._caches.spans) or plan.density is not None:
                     self._blocks.append(BlockHook(self.backbone.row_arguments))
                     attach(block, self._blocks[-1])
                 if plan.attention is not None or "attention" in at:
@@ -76,24 +77,25 @@ class Installation:
                 if "feed_forward" in at:
                     self._feed_forwards.append(FeedForwardHook())
                     attach(self.backbone.feed_forward(block), self._feed_forwards[-1])
-            self.num_layers = len(self.backbone.blocks(transformer))
             self._place_spans()
+            if plan.exact:
+                self.exact = ExactRewrites(plan.exact, transformer, self.backbone, self.target)
         except BaseException:
             self.remove()
             raise
 
     def _place_spans(self) -> None:
-        """Tell each block where it lies in the spans of the cache; this never changes."""
-        cache = cache_of(self.plan)
-        if cache is None:
-            return
-        first = 1 if cache.per_sample else 0
-        self._spans = cache.spans(self.num_layers, first)
-        for span in self._spans:
-            self._blocks[span[0]].opens = True
-            self._blocks[span[-1]].closes = True
-        if cache.per_sample:
-            self._blocks[0].probes = self._blocks[1].decides = True
+        """Tell each block where it lies in the spans of the caches; this never changes."""
+        self._owners = [-1] * self.num_layers
+        for index, (cache, spans) in enumerate(
+            zip(self.plan.cache, self._caches.spans, strict=True)
+        ):
+            for span in spans:
+                self._blocks[span[0]].opens = self._blocks[span[-1]].closes = True
+                for layer in span:
+                    self._owners[layer] = index
+            if cache.per_sample:
+                self._blocks[spans[0][0]].decides = True
 
     @property
     def target(self) -> Any:
@@ -107,6 +109,8 @@ class Installation:
         transformer = self._transformer()
         if transformer is not None:
             detach_all(transformer)
+        if self.exact is not None:
+            self.exact.remove()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Installation:
         # The hooks of a copied transformer then find out that it is not this one.
@@ -118,10 +122,17 @@ class Installation:
         self.clock.forget()
         self._forget()
 
+    def expect(self, timesteps: Sized | int) -> None:
+        """Which timesteps the run announced has, if it was told; an empty one: none any more."""
+        if self.exact is None or isinstance(timesteps, int):
+            return
+        known = timesteps.tolist() if hasattr(timesteps, "tolist") else timesteps
+        self.exact.announce(list(known) if isinstance(known, Iterable) else [])
+
     @property
     def nbytes(self) -> int:
         """Bytes that the cache remembers now, over all guidance branches."""
-        return sum(cache.nbytes for cache in self._caches.values())
+        return self._caches.nbytes
 
     def _run_announced(self, num_steps: int) -> None:
         self.clock.announce(num_steps)
@@ -129,23 +140,29 @@ class Installation:
     def _step_ended(self, sample_rows: int | None) -> None:
         self.statistics.settle(self.nbytes)
         if self.guidance is None and not self.backbone.guidance_is_certain:
-            for cache in self._caches.values():
-                if sample_rows == cache.num_rows:
-                    cache.separate_rows()
+            self._caches.told_samples(sample_rows)
         if self.clock.end_step():
             self._forget()
 
     def _forget(self) -> None:
-        self._caches, self._merges = {}, {}
+        if self.exact is not None:
+            self.exact.forget()
+        self._caches.forget()
+        self._merges = {}
+        self._complete_guidance(None)
         for hook in self._blocks:
-            hook.cache = hook.memory = None
+            hook.cache = hook.probe = hook.ring = None
         for attention in self._attentions:
             attention.memory = None
         for feed_forward in self._feed_forwards:
             feed_forward.memory = None
 
-    def begin_forward(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> None:
-        """Settle what each hook does in the forward that begins."""
+    def begin_forward(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Settle what each hook does in the forward that begins.
+
+        Returns:
+            Arguments of the transformer that are to be replaced.
+        """
         if transformer is not self._transformer():
             raise UnsupportedError(
                 "transformer: a copy of an accelerated one shares its hooks; call"
@@ -162,13 +179,46 @@ class Installation:
             self._begin_run(position, shape)
         self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)
-        cache = self._begin_cache(transformer, position, layers, arguments)
-        self._arm(position, grid, layers, cache)
+        call = self._caches.begin_forward(
+            transformer, arguments, position, density_grid(layers), self.guidance
+        )
+        self._arm(position, grid, layers, call)
         text = arguments.get("encoder_hidden_states")
         text_tokens = 0 if text is None else text.shape[1]
-        first_cached = 0 if cache is None else min(cache.memories)
-        call = Call(position, latents.shape[0], grid, text_tokens, cache, first_cached)
-        self.statistics.calls.append(call)
+        self.statistics.calls.append(
+            Call(position, latents.shape[0], grid, text_tokens, call.sites)
+        )
+        arguments = {**arguments, **call.replaced}
+        return {**call.replaced, **self._rewrite(transformer, arguments, position, layers, call)}
+
+    def _rewrite(
+        self,
+        transformer: nn.Module,
+        arguments: Mapping[str, Any],
+        position: Position,
+        layers: tuple[Operators, ...],
+        call: BegunCall,
+    ) -> dict[str, Any]:
+        """What the exact rewrites replace; they see the rows that are there."""
+        if self.exact is None:
+            return {}
+        alone = bool(call.replaced)
+        facts = RunFacts(
+            guided=False if alone else self.guidance,
+            scheduler=self._observer.scheduler,
+            computes=self._computes(position.num_steps),
+            blocks_run=len(call.skipped_layers) < self.num_layers,
+        )
+        # Conditional rows by themselves have memories of their own: those of all rows stay.
+        branch = position.branch + (MOST_BRANCHES if alone else 0)
+        return self.exact.begin_forward(
+            transformer, arguments, replace(position, branch=branch), layers, facts
+        )
+
+    def _computes(self, num_steps: int | None) -> tuple[bool, ...]:
+        if num_steps is not None and num_steps != len(self._computed_steps):
+            self._computed_steps = steps_with_blocks(self.plan, self.num_layers, num_steps)
+        return () if num_steps is None else self._computed_steps
 
     def _follow_scheduler(self) -> None:
         """Observe the pipeline's scheduler; one put in since the last run has set its timesteps."""
@@ -202,74 +252,22 @@ class Installation:
             self._layers[key] = resolve_layers(self.plan, self.num_layers, position, grid)
         return self._layers[key]
 
-    def _begin_cache(
-        self,
-        transformer: nn.Module,
-        position: Position,
-        layers: tuple[Operators, ...],
-        arguments: Mapping[str, Any],
-    ) -> CacheRun | None:
-        config = cache_of(self.plan)
-        if config is None:
-            return None
-        cache = self._caches.get(position.branch)
-        if cache is None:
-            cache = self._open_cache(config, transformer, position.branch, arguments)
-        action = cache_action(self.plan, position, cache.last_computed)
-        grid = StepProgram(action, layers).density_grid
-        cache.begin_step(position.step, position.fraction, grid)
-        if not config.per_sample:
-            compute = action == "compute" or not cache.has_history
-            device = arguments["hidden_states"].device
-            cache.choose([compute] * len(cache.timelines), device)
-        return cache
-
-    def _open_cache(
-        self,
-        config: CacheConfig,
-        transformer: nn.Module,
-        branch: int,
-        arguments: Mapping[str, Any],
-    ) -> CacheRun:
-        rows = arguments["hidden_states"].shape[0]
-        leader = self._caches.get(0)
-        if leader is not None:
-            rows_per_sample = leader.rows_per_sample
-        else:
-            rows_per_sample = self._rows_per_sample(config, transformer, arguments)
-        if rows % rows_per_sample:
-            raise RunError(
-                f"guidance: {rows} rows can't be pairs of guidance rows; pass guidance=False to"
-                " dit_accel.run, or both rows of every sample in one call"
-            )
-        cache = CacheRun(config, rows // rows_per_sample, rows_per_sample, leader)
-        self._caches[branch] = cache
-        memories = [SpanMemory() for _ in self._spans]
-        for span, memory in zip(self._spans, memories, strict=True):
-            cache.memories.update(dict.fromkeys(span, memory))
-        return cache
-
-    def _rows_per_sample(
-        self, config: CacheConfig, transformer: nn.Module, arguments: Mapping[str, Any]
-    ) -> int:
-        if self.guidance is not None:
-            return 2 if self.guidance else 1
-        if not config.per_sample:  # only decisions sample by sample need to know
-            return 1
-        latents = arguments["hidden_states"]
-        return 2 if self.backbone.is_guided(transformer, latents, arguments) else 1
-
     def _arm(
         self,
         position: Position,
         grid: Grid,
         layers: tuple[Operators, ...],
-        cache: CacheRun | None,
+        call: BegunCall,
     ) -> None:
+        self._complete_guidance(call.guidance)
+        owners = {layer: run for run in call.runs for layer in run.rings}
         for layer, hook in enumerate(self._blocks):
-            hook.cache, hook.density = cache, layers[layer].density
-            hook.memory = None if cache is None else cache.memories.get(layer)
-        if cache is not None and cache.mode == "none":
+            hook.density, hook.cache = layers[layer].density, owners.get(layer)
+            hook.ring = None if hook.cache is None else hook.cache.rings[layer]
+        for run in call.runs:
+            if run.config.per_sample:
+                self._blocks[0].probe = run
+        if len(call.skipped_layers) == self.num_layers:
             return  # no module inside a block will run
         for layer, attention in enumerate(self._attentions):
             attention.operator = layers[layer].attention
@@ -279,14 +277,19 @@ class Installation:
             feed_forward.merge = layers[layer].merge_feed_forward
             feed_forward.memory = self._merge_memory(feed_forward.merge, layer, position, grid)
 
+    def _complete_guidance(self, run: GuidanceRun | None) -> None:
+        """Let the hook of the transformer put back what is left out of the rows."""
+        root = self._root()
+        if root is not None:
+            root.guidance = run
+
     def _merge_memory(self, merge: Any, layer: int, position: Position, grid: Grid) -> Any:
         method = merge_of(self.plan)
         if merge is None or method is None:
             return None
         cell = cell_at(layer, self.num_layers, position, grid)
-        # The first block of a first-block cache sees all rows, the others only some.
-        probe = bool(self._blocks) and self._blocks[layer].probes
-        key = (position.branch, method.group(cell), probe)
+        # Blocks of a cache that decides by sample see only some of the rows that others see.
+        key = (position.branch, method.group(cell), self._owners[layer])
         if key not in self._merges:
             self._merges[key] = merge.memory()
         merge.prepare(self._merges[key], self.plan.seed, cell)

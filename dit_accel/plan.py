@@ -13,8 +13,10 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, mod
 
 from dit_accel.contradictions import shared_cells
 from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.exact.config import ExactSetting, read_exact
+from dit_accel.methods.caching.cache import CacheConfig, read_caches
 from dit_accel.methods.config import MethodConfig
-from dit_accel.methods.registry import SELECTORS, find, kinds
+from dit_accel.methods.reading import read_method
 from dit_accel.presets import preset_names, preset_path
 from dit_accel.strict_model import StrictModel
 from dit_accel.strict_yaml import parse_mapping, read_mapping
@@ -26,24 +28,7 @@ FAMILIES = ("cache", "density", "merge", "attention")
 
 
 def _read_method(value: Any, info: ValidationInfo) -> Any:
-    """Build the config that a mapping describes; its selector key says of which class."""
-    family = str(info.field_name)
-    selector = SELECTORS[family]
-    if value is None:
-        return None
-    if isinstance(value, MethodConfig):
-        if value.family != family:
-            remedy = f"pass it as {value.family}=…"
-            raise PlanError(mismatch(repr(value), f"a config of the family '{family}'", remedy))
-        return value
-    choices = ", ".join(kinds(family))
-    if not isinstance(value, Mapping):
-        remedy = f"write for instance {family}: {{{selector}: {next(iter(kinds(family)), '…')}}}"
-        raise PlanError(mismatch(value, f"a mapping with '{selector}' one of: {choices}", remedy))
-    if selector not in value:
-        remedy = f"add '{selector}: …', one of: {choices}"
-        raise PlanError(mismatch(value, f"the key '{selector}', which names the method", remedy))
-    return find(family, value[selector])(**{str(key): item for key, item in value.items()})
+    return read_method(value, str(info.field_name))
 
 
 Method: TypeAlias = Annotated[SerializeAsAny[MethodConfig] | None, BeforeValidator(_read_method)]
@@ -53,8 +38,10 @@ class Plan(StrictModel):
     """What is computed in each cell (step x layer) of a run; ``Plan()`` changes nothing.
 
     Attributes:
-        exact: rewrites that change no result beyond rounding; none exist in this version.
-        cache: reuse or forecast from earlier steps.
+        exact: rewrites that change no result beyond rounding: ``True`` for all that need no
+            compiler, or a mapping of rewrites; read as an `Exact`, ``False`` where none is on.
+        cache: reuse or forecast from earlier steps; one mapping, or a list of caches that work
+            side by side, such as deep blocks and guidance. Read as a tuple.
         density: blocks on fewer tokens.
         merge: tokens merged before, and split again after, attention or feed-forward.
         attention: the attention operator.
@@ -64,8 +51,8 @@ class Plan(StrictModel):
         PlanError: for unknown keys, impossible values and contradictions, all of them at once.
     """
 
-    exact: bool = False
-    cache: Method = None
+    exact: Annotated[ExactSetting, BeforeValidator(read_exact)] = False
+    cache: Annotated[tuple[CacheConfig, ...], BeforeValidator(read_caches)] = ()
     density: Method = None
     merge: Method = None
     attention: Method = None
@@ -73,12 +60,7 @@ class Plan(StrictModel):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "Plan":
-        problems: list[Problem | str] = []
-        if self.exact:
-            choices = ", ".join(kinds("exact")) or "none in this version"
-            expected = f"false, because the exact rewrites available are: {choices}"
-            problems.append(Problem("exact", mismatch(True, expected, "remove 'exact'")))
-        problems += self._overlaps(None, None)
+        problems: list[Problem | str] = [*self._overlaps(None, None), *self._crowded_caches()]
         for config in self.methods.values():
             message = config.conflicts_with(self)
             if message:
@@ -129,9 +111,15 @@ class Plan(StrictModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the empty plan and from the methods' defaults."""
-        plain = {"exact": self.exact, "seed": self.seed}
-        methods = {family: config.to_dict() for family, config in self.methods.items()}
-        return methods | {key: value for key, value in plain.items() if value}
+        plain = {"exact": self.exact and self.exact.document(), "seed": self.seed}
+        methods: dict[str, Any] = {
+            family: config.to_dict()
+            for family in FAMILIES
+            if isinstance(config := getattr(self, family), MethodConfig)
+        }
+        caches = [cache.to_dict() for cache in self.cache]
+        methods = {"cache": caches[0] if len(caches) == 1 else caches} | methods
+        return {key: value for key, value in (methods | plain).items() if value}
 
     def to_yaml(self) -> str:
         """Return the YAML text from which `from_yaml` builds an equal plan."""
@@ -139,9 +127,11 @@ class Plan(StrictModel):
 
     @property
     def methods(self) -> dict[str, MethodConfig]:
-        """The configs that are set, by family, outermost in a cell first."""
-        configs = {family: getattr(self, family) for family in FAMILIES}
-        return {family: config for family, config in configs.items() if config is not None}
+        """The configs that are set, by their place in the plan, outermost in a cell first."""
+        several = len(self.cache) > 1
+        caches = {f"cache[{i}]" if several else "cache": each for i, each in enumerate(self.cache)}
+        configs = caches | {family: getattr(self, family) for family in FAMILIES[1:]}
+        return {place: config for place, config in configs.items() if config is not None}
 
     @property
     def is_empty(self) -> bool:
@@ -151,7 +141,7 @@ class Plan(StrictModel):
     @property
     def fingerprint(self) -> str:
         """The first 16 hex digits of the SHA-256 of everything that is set, defaults included."""
-        document = {key: value for key, value in self if value is not None}
+        document = {key: value for key, value in self if value not in (None, ())}
         text = json.dumps(document, sort_keys=True, default=_canonical)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -175,10 +165,32 @@ class Plan(StrictModel):
                         span.resolve(count, f"{family}.{name}")
                 except PlanError as error:
                     problems += error.problems
+        for place, config in self.methods.items():
+            if isinstance(config, CacheConfig) and num_steps is not None:
+                reason = config.policy.fits_run(num_steps)
+                problems += [Problem(place, reason)] if reason else []
         if not problems:
             problems += self._overlaps(num_layers, num_steps)
         if problems:
             raise PlanError(*problems, source="plan")
+
+    def _crowded_caches(self) -> list[str]:
+        """What stands against the caches of a list beside each other, on any model."""
+        problems = []
+        if sum(cache.site.is_guidance for cache in self.cache) > 1:
+            problems.append("cache: two caches at site guidance; remove one of them")
+        if sum(cache.per_sample for cache in self.cache) > 1:
+            problems.append(
+                "cache: two policies that look at the data, expected at most one, because each"
+                " waits for the device once a step; use policy interval or list in all but one"
+            )
+        whole = [cache for cache in self.cache if cache.site.method in ("model", "block")]
+        if whole and sum(not cache.site.is_guidance for cache in self.cache) > 1:
+            problems.append(
+                f"cache: site {whole[0].site.method} remembers all blocks, so there are none left"
+                " for another cache; use site deep with first and last, or remove one of them"
+            )
+        return problems
 
     def _overlaps(self, num_layers: int | None, num_steps: int | None) -> list[str]:
         """Return each pair of methods that would both remove tokens in one cell."""
@@ -192,4 +204,4 @@ class Plan(StrictModel):
 
 def _canonical(value: Any) -> Any:
     """Return what JSON can hold of a config, a schedule or a span: the same for equal ones."""
-    return dict(value) if isinstance(value, MethodConfig) else value.canonical()
+    return dict(value) if isinstance(value, StrictModel) else value.canonical()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from dit_accel.errors import PlanError, UnsupportedError
-from dit_accel.methods.cache import CacheAction, CacheConfig
+from dit_accel.errors import PlanError
+from dit_accel.methods.caching.placement import layers_of, place
+from dit_accel.methods.caching.policies.policy import CacheAction
 from dit_accel.methods.cell import NOTHING, Cell, MergeMethod, Operators
 from dit_accel.plan import Plan
 from dit_accel.run_state import Position
@@ -22,18 +23,26 @@ class StepProgram:
     """One step of a run.
 
     Attributes:
-        cache: whether the step is computed, forecast, or decided sample by sample while it runs.
+        caches: for each cache of the plan, whether its site is computed, forecast, or decided
+            sample by sample while the step runs.
+        layers: the same for each layer; a layer that no cache remembers is computed.
         cells: the operators of each layer.
     """
 
-    cache: CacheAction
+    caches: tuple[CacheAction, ...]
+    layers: tuple[CacheAction, ...]
     cells: tuple[Operators, ...]
 
     @property
-    def density_grid(self) -> Grid | None:
-        """The coarse grid of this step, if any: what a cache tags its snapshots with."""
-        grids = (cell.density.grid for cell in self.cells if cell.density is not None)
-        return next(grids, None)
+    def runs_blocks(self) -> bool:
+        """Whether any block runs, or may run."""
+        return any(action != "forecast" for action in self.layers)
+
+
+def density_grid(cells: tuple[Operators, ...]) -> Grid | None:
+    """The coarse grid of a step, if any: what a cache tags its snapshots with."""
+    grids = (cell.density.grid for cell in cells if cell.density is not None)
+    return next(grids, None)
 
 
 def resolve_cell(plan: Plan, cell: Cell) -> Operators:
@@ -74,41 +83,50 @@ def cell_at(layer: int, num_layers: int, position: Position, grid: Grid) -> Cell
 
 def step_table(plan: Plan, num_layers: int, num_steps: int, grid: Grid) -> list[StepProgram]:
     """The program of every step of a run of known length."""
-    table, last = [], None
-    for step in range(num_steps):
-        position = Position(step, num_steps, 0, step / max(1, num_steps - 1), 0)
-        action = cache_action(plan, position, last)
-        if action == "compute":
-            last = step
-        table.append(StepProgram(action, resolve_layers(plan, num_layers, position, grid)))
+    placed = place(plan.cache, num_layers)
+    table = []
+    for step, actions in enumerate(action_table(plan, num_steps)):
+        layers: list[CacheAction] = ["compute"] * num_layers
+        for spans, action in zip(placed, actions, strict=True):
+            for layer in layers_of(spans):
+                layers[layer] = action
+        position = _position(step, num_steps)
+        cells = resolve_layers(plan, num_layers, position, grid)
+        table.append(StepProgram(actions, tuple(layers), cells))
     return table
 
 
-def cache_action(plan: Plan, position: Position, last_computed: int | None) -> CacheAction:
-    """What the cache policy says of a step, given the last one that was computed."""
-    cache = cache_of(plan)
-    if cache is None:
-        return "compute"
-    return cache.action(position.step, last_computed, position.fraction, position.num_steps)
-
-
-def check_depth(plan: Plan, num_layers: int) -> None:
-    """Refuse a cache that would leave no block to be cached.
-
-    Raises:
-        UnsupportedError: a policy that always computes the first block of a model with one block.
-    """
-    cache = cache_of(plan)
-    if cache is not None and cache.per_sample and num_layers < 2:
-        raise UnsupportedError(
-            "cache.policy: it computes the first block always, and this model has"
-            f" {num_layers} block(s); expected at least 2, or use policy interval"
+def action_table(plan: Plan, num_steps: int) -> list[tuple[CacheAction, ...]]:
+    """What each cache's policy says of every step of a run."""
+    last: list[int | None] = [None] * len(plan.cache)
+    table = []
+    for step in range(num_steps):
+        fraction = _position(step, num_steps).fraction
+        actions = tuple(
+            cache.policy.action(step, before, fraction, num_steps)
+            for cache, before in zip(plan.cache, last, strict=True)
         )
+        last = [
+            step if action == "compute" else before
+            for action, before in zip(actions, last, strict=True)
+        ]
+        table.append(actions)
+    return table
 
 
-def cache_of(plan: Plan) -> CacheConfig | None:
-    """The plan's cache policy."""
-    return cast("CacheConfig | None", plan.cache)
+def steps_with_blocks(plan: Plan, num_layers: int, num_steps: int) -> tuple[bool, ...]:
+    """For each step of a run, whether any block runs, or may run."""
+    placed = [set(layers_of(spans)) for spans in place(plan.cache, num_layers)]
+    found = []
+    for actions in action_table(plan, num_steps):
+        pairs = zip(placed, actions, strict=True)
+        absent = set().union(*(layers for layers, action in pairs if action == "forecast"))
+        found.append(len(absent) < num_layers)
+    return tuple(found)
+
+
+def _position(step: int, num_steps: int) -> Position:
+    return Position(step, num_steps, 0, step / max(1, num_steps - 1), 0)
 
 
 def merge_of(plan: Plan) -> MergeMethod | None:

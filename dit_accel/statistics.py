@@ -4,9 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dit_accel.methods.cache_run import CacheRun
+from dit_accel.methods.caching.cache_run import CacheRun
+from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
+
+
+@dataclass
+class SiteCall:
+    """What one cache did in one call.
+
+    Attributes:
+        cache: its number in the plan.
+        layers: blocks that it remembers.
+        run: its run state until the call is settled.
+        rows: rows that were present at its site; the unconditional ones at site `guidance`.
+        mode: whether `all`, `some` or `none` of them were computed.
+        computed_rows: rows that were computed, padding included.
+        needed: for each sample (each row, where the decision does not depend on samples), whether
+            it was computed.
+        guarded: for each sample, whether it was because its forecast could not be trusted.
+    """
+
+    cache: int
+    layers: frozenset[int]
+    run: CacheRun | GuidanceRun | None = field(default=None, repr=False)
+    rows: int = 0
+    mode: str = "all"
+    computed_rows: int = 0
+    needed: tuple[bool, ...] = ()
+    guarded: tuple[bool, ...] = ()
+
+    @property
+    def needed_share(self) -> float:
+        """Share of the samples (or rows) that were computed because they had to be."""
+        return sum(self.needed) / len(self.needed) if self.needed else 1.0
+
+    @property
+    def computed_share(self) -> float:
+        """Share of those rows that were computed, padding included."""
+        return self.computed_rows / self.rows if self.rows else 1.0
+
+    def settle(self) -> None:
+        """Read the decision, which a cache may take while the blocks run."""
+        if self.run is None:
+            return
+        run, self.run = self.run, None
+        self.mode, self.needed, self.guarded = run.mode, tuple(run.need), tuple(run.guarded)
+        if isinstance(run, GuidanceRun):
+            self.rows, self.computed_rows = run.num_samples, sum(run.need)
+        else:
+            self.rows, self.computed_rows = len(run.rows), run.computed_rows
 
 
 @dataclass
@@ -18,39 +66,25 @@ class Call:
         rows: batch rows, guidance included.
         grid: full token grid.
         text_tokens: text tokens a row, 0 for class-conditional models.
-        cache: run state of the cache until the call is settled.
-        first_cached: first block that the cache may leave out.
-        mode: whether `all`, `some` or `none` of the rows were computed.
-        computed_rows: rows that went through the cached blocks, padding included.
-        needed: for each sample (each row, where the decision does not depend on samples), whether
-            it was computed; empty without a cache.
+        sites: what each cache did, in the order of the plan; those at work alone.
     """
 
     position: Position
     rows: int
     grid: Grid
     text_tokens: int = 0
-    cache: CacheRun | None = field(default=None, repr=False)
-    first_cached: int = 0
-    mode: str = "all"
-    computed_rows: int = 0
-    needed: tuple[bool, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.cache is None:
-            self.computed_rows = self.rows
+    sites: list[SiteCall] = field(default_factory=list)
 
     @property
-    def needed_share(self) -> float:
-        """Share of the samples (or rows) that were computed because they had to be."""
-        return sum(self.needed) / len(self.needed) if self.needed else 1.0
+    def skipped_layers(self) -> frozenset[int]:
+        """Blocks that did not run at all."""
+        absent = (site.layers for site in self.sites if site.mode == "none")
+        return frozenset[int]().union(*absent)
 
     def settle(self) -> None:
-        """Read the decision, which a cache may take while the blocks run."""
-        if self.cache is not None:
-            self.mode, self.computed_rows = self.cache.mode, self.cache.computed_rows
-            self.needed = tuple(self.cache.need)
-            self.cache = None
+        """Read the decisions."""
+        for site in self.sites:
+            site.settle()
 
 
 @dataclass

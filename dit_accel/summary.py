@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,36 @@ from dit_accel.statistics import Call
 
 
 @dataclass(frozen=True)
+class CacheCounts:
+    """What one cache of the plan did.
+
+    Attributes:
+        name: its site, predictor and policy.
+        computed: share of the (row, step) pairs that were wanted from its site and computed; at
+            site `guidance` of unconditional rows.
+        computed_padded: the same with the padding of partly computed steps.
+        sample_steps: for each sample, in how many calls it was computed there.
+        calls: of how many.
+        guarded: (sample, step) pairs that were computed because a forecast could not be trusted.
+    """
+
+    name: str
+    computed: float
+    computed_padded: float
+    sample_steps: tuple[int, ...]
+    calls: int
+    guarded: int
+
+    def __str__(self) -> str:
+        steps = ", ".join(map(str, self.sample_steps))
+        text = (
+            f"{self.name}: {self.computed:.1%} of the row-steps computed"
+            f" ({self.computed_padded:.1%} with padding); by sample {steps} of {self.calls}"
+        )
+        return text if not self.guarded else f"{text}; {self.guarded} by the guard"
+
+
+@dataclass(frozen=True)
 class Summary:
     """Counters of one run; `print` shows them, `to_dict` gives them as JSON.
 
@@ -26,14 +56,17 @@ class Summary:
         plan: fingerprint of the plan, empty where there is none.
         steps: steps of the run so far.
         rows: batch rows of a transformer call, guidance included.
-        computed: share of the (row, step) pairs that were wanted from the cached blocks and
-            computed; 1 without a cache.
+        computed: share of the (row, step) pairs that were wanted from the caches' sites and
+            computed, the mean over the caches; 1 without a cache.
         computed_padded: the same with the padding of partly computed steps.
+        caches: the same for each cache that was at work, and for each sample.
         cells: how many (layer, step) cells ran at all.
         pooled_cells: cells that ran on pooled tokens.
         merged_cells: cells with merged tokens in attention or feed-forward.
         downsampled_cells: cells with fewer keys and values.
-        cache_bytes: the most bytes the cache held.
+        cache_bytes: the most bytes the caches held.
+        exact: the exact rewrites that this model has work for.
+        exact_bytes: the most bytes they held; stacked weights, modulations, text keys and values.
         macs_dense: MACs of the same calls without a plan, `None` for a run of unknown length.
         macs: MACs that were done.
     """
@@ -43,11 +76,14 @@ class Summary:
     rows: int = 0
     computed: float = 1.0
     computed_padded: float = 1.0
+    caches: tuple[CacheCounts, ...] = ()
     cells: int = 0
     pooled_cells: int = 0
     merged_cells: int = 0
     downsampled_cells: int = 0
     cache_bytes: int = 0
+    exact: tuple[str, ...] = ()
+    exact_bytes: int = 0
     macs_dense: int | None = None
     macs: int | None = None
 
@@ -62,10 +98,14 @@ class Summary:
             f"plan {self.plan}: {self.steps} steps x {self.rows} rows",
             f"  cache      {self.computed:.1%} of the row-steps computed"
             f" ({self.computed_padded:.1%} with padding), {self.cache_bytes / 2**20:.1f} MiB",
+            *(f"             {cache}" for cache in self.caches),
             f"  density    {self.pooled_cells} of {self.cells} cells pooled",
             f"  merge      {self.merged_cells} of {self.cells} cells merged",
             f"  attention  {self.downsampled_cells} of {self.cells} cells down-sampled",
         ]
+        if self.exact:
+            kept = f"{self.exact_bytes / 2**20:.1f} MiB"
+            lines.append(f"  exact      {', '.join(self.exact)}; {kept}")
         if self.macs and self.macs_dense:
             saved = 1 - self.macs / self.macs_dense
             lines.append(f"  MACs       {self.macs / 1e9:.1f} G, {saved:.1%} saved")
@@ -90,14 +130,18 @@ def summary(target: Any) -> Summary:
             "summary: the plan in place has not run yet; call the pipeline first, then summary"
         )
     installation.statistics.settle(installation.nbytes)
+    exact = installation.exact
     macs_dense, macs = _macs(transformer_of(target), installation.plan, calls)
     return Summary(
         plan=installation.plan.fingerprint,
         steps=calls[-1].position.step + 1,
         rows=calls[0].rows,
-        computed=_share(call.needed_share for call in calls),
-        computed_padded=_share(call.computed_rows / call.rows for call in calls),
+        computed=_share(site.needed_share for call in calls for site in call.sites),
+        computed_padded=_share(site.computed_share for call in calls for site in call.sites),
+        caches=tuple(_cache_counts(installation.plan, calls)),
         cache_bytes=installation.statistics.cache_bytes,
+        exact=() if exact is None else exact.names,
+        exact_bytes=0 if exact is None else exact.most_bytes,
         macs_dense=macs_dense,
         macs=macs,
         **_cell_counts(installation, calls),
@@ -105,7 +149,26 @@ def summary(target: Any) -> Summary:
 
 
 def _share(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
+    found = list(values)
+    return statistics.fmean(found) if found else 1.0
+
+
+def _cache_counts(plan: Plan, calls: list[Call]) -> Iterator[CacheCounts]:
+    for index, cache in enumerate(plan.cache):
+        sites = [site for call in calls for site in call.sites if site.cache == index]
+        if not sites:
+            continue
+        # Before a scheduler has stepped, two prompts may have passed for one sample.
+        most = max(len(site.needed) for site in sites)
+        needed = [site.needed * (most // len(site.needed)) for site in sites]
+        yield CacheCounts(
+            name=cache.method,
+            computed=_share(site.needed_share for site in sites),
+            computed_padded=_share(site.computed_share for site in sites),
+            sample_steps=tuple(map(sum, zip(*needed, strict=True))),
+            calls=len(sites),
+            guarded=sum(sum(site.guarded) for site in sites),
+        )
 
 
 def _cell_counts(installation: Installation, calls: list[Call]) -> dict[str, int]:
@@ -125,9 +188,10 @@ def _cell_counts(installation: Installation, calls: list[Call]) -> dict[str, int
     }
 
 
-def _cells_that_ran(plan: Plan, num_layers: int, call: Call) -> tuple[Operators, ...]:
+def _cells_that_ran(plan: Plan, num_layers: int, call: Call) -> list[Operators]:
     layers = resolve_layers(plan, num_layers, call.position, call.grid)
-    return layers if call.mode != "none" else layers[: call.first_cached]
+    absent = call.skipped_layers
+    return [operators for layer, operators in enumerate(layers) if layer not in absent]
 
 
 def _macs(transformer: Any, plan: Plan, calls: list[Call]) -> tuple[int | None, int | None]:
@@ -139,12 +203,15 @@ def _macs(transformer: Any, plan: Plan, calls: list[Call]) -> tuple[int | None, 
     architecture = Architecture("summary", type(transformer), dict(transformer.config))
     patch = transformer.config.patch_size
     latent_size = (first.grid.height * patch, first.grid.width * patch)
-    workload = Workload(steps, first.rows, False, latent_size, first.text_tokens)
+    guided = any(plan.cache[site.cache].site.is_guidance for site in first.sites)
+    batch = first.rows // 2 if guided else first.rows
+    workload = Workload(steps, batch, guided, latent_size, first.text_tokens)
     cost = run_cost(architecture, plan, workload)
     dense = cost.macs_per_forward_dense * first.rows * len(calls)
     done = 0
     for call in calls:
         step = cost.steps[call.position.step]
-        share = call.computed_rows / call.rows if cost.data_dependent else 1
+        deciding = (site for site in call.sites if plan.cache[site.cache].per_sample)
+        share = next((site.computed_share for site in deciding), 1.0)
         done += round(step.macs_lower + share * (step.macs - step.macs_lower))
     return dense, done

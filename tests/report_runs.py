@@ -15,7 +15,7 @@ from dit_accel import Plan
 from dit_accel.runs import ImageRecord, ManifestWriter, RunFolder, image_writer, pixel_sha256
 from dit_accel.scoring.records import ScoreRecord, append_records
 
-INTERVAL = {"cache": {"policy": "interval", "interval": 2}}
+INTERVAL = {"cache": {"policy": {"kind": "interval", "interval": 2}}}
 SIDE = 32
 
 
@@ -222,14 +222,19 @@ DIT_PHOTOS = {
     ),
     "quality": RunSpec(plan={**INTERVAL}, steps=50, seconds=1.62, scores=scores(12.1, 52.1)),
     "balanced": RunSpec(
-        plan={"cache": {"policy": "interval", "interval": 2, "order": 2}},
+        plan={
+            "cache": {
+                "predictor": {"kind": "polynomial", "order": 2},
+                "policy": {"kind": "interval", "interval": 2},
+            }
+        },
         steps=50,
         seconds=1.27,
         scores=scores(12.2, 50.0),
     ),
     "fast": RunSpec(
         plan={
-            "cache": {"policy": "interval", "interval": 3},
+            "cache": {"policy": {"kind": "interval", "interval": 3}},
             "merge": {"kind": "tome2d", "ratio": 0.5, "layers": [2, 5]},
         },
         steps=50,

@@ -20,7 +20,7 @@ from dit_accel.presets import preset_names, preset_path
 
 # The example of the documentation: one method of each family.
 EXAMPLE = """
-cache:     {policy: interval, interval: 3, predictor: polynomial, order: 2, site: model}
+cache:     {predictor: {kind: polynomial, order: 2}, policy: {kind: interval, interval: 3}}
 density:   {kind: pooled, grid: {schedule: linear, start: [8, 8], end: [16, 16]}, layers: [2, 6]}
 merge:     {kind: tome2d, ratio: {schedule: cosine, start: 0.5, end: 0.2}, at: [attention],
             layers: [6, 10]}
@@ -55,17 +55,28 @@ def method(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrat
     return st.fixed_dictionaries(fixed, optional=optional)
 
 
-CACHE_AXES = {
-    "predictor": st.sampled_from(["reuse", "polynomial"]),
-    "order": st.integers(0, 3),
-    "damping": st.floats(0, 1),
-    "site": st.sampled_from(["model", "block"]),
-}
+PREDICTORS = st.sampled_from(["reuse", "polynomial", "foca"]) | st.fixed_dictionaries(
+    {"kind": st.just("polynomial")},
+    optional={"order": st.integers(0, 3), "damping": st.floats(0, 1)},
+)
+BLOCK_SITES = st.sampled_from(["model", "block", "deep", {"kind": "deep", "first": 2, "last": -2}])
+HISTORY = {"predictor": PREDICTORS, "history": st.sampled_from(["run", "float32"])}
+INTERVALS = st.just("interval") | method({"kind": "interval"}, {"interval": schedules(1, 9)})
+LISTS = st.sets(st.integers(1, 50)).map(lambda s: {"kind": "list", "compute": [0, *sorted(s)]})
+CACHES = st.fixed_dictionaries(
+    {"policy": INTERVALS | LISTS},
+    optional={**HISTORY, "site": BLOCK_SITES, "guard": st.sampled_from(["auto", False, 3, 4.5])},
+) | st.fixed_dictionaries(
+    {"policy": method({"kind": "first_block"}, {"threshold": schedules(0, 1)})},
+    optional={**HISTORY, "site": BLOCK_SITES, "deterministic": st.booleans()},
+)
+GUIDANCE_CACHES = st.fixed_dictionaries(
+    {"site": st.just("guidance"), "policy": INTERVALS | LISTS}, optional=HISTORY
+)
 plan_documents = st.fixed_dictionaries(
     {},
     optional={
-        "cache": method({"policy": "interval"}, {**CACHE_AXES, "interval": schedules(1, 9)})
-        | method({"policy": "first_block"}, {**CACHE_AXES, "threshold": schedules(0, 1)}),
+        "cache": CACHES | GUIDANCE_CACHES | st.tuples(CACHES, GUIDANCE_CACHES).map(list),
         "density": schedules(1, 8)
         .flatmap(
             lambda pool: method(
@@ -108,7 +119,7 @@ def test_the_documented_example() -> None:
     plan = Plan.from_yaml(EXAMPLE)
     assert list(plan.methods) == ["cache", "density", "merge", "attention"]
     assert [config.method for config in plan.methods.values()] == [
-        "interval",
+        "model/polynomial/interval",
         "pooled",
         "tome2d",
         "kv_downsample",
@@ -133,7 +144,10 @@ def test_the_empty_plan() -> None:
 
 
 def test_equal_numbers_written_unlike_make_equal_plans() -> None:
-    plans = [Plan.from_yaml(f"cache: {{policy: interval, interval: {k}}}") for k in ("3", "3.0")]
+    plans = [
+        Plan.from_yaml(f"cache: {{policy: {{kind: interval, interval: {k}}}}}")
+        for k in ("3", "3.0")
+    ]
     assert plans[0] == plans[1]
     assert plans[0].fingerprint == plans[1].fingerprint
     first = Plan.from_yaml("attention: {kind: kv_downsample, layers: [0, 1]}")
@@ -234,8 +248,8 @@ def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
         ("zzz: 1", ["zzz: unknown key (value 1); valid keys: exact, cache, density, merge"]),
         ("1: 2", ["1: unknown key (value 2)"]),
         (
-            "cache: {policy: interval, intervall: 3}",
-            ["cache.intervall: unknown key (value 3)", "did you mean 'interval'?", "damping"],
+            "cache: {policy: {kind: interval, intervall: 3}}",
+            ["cache.policy.intervall: unknown key (value 3)", "did you mean 'interval'?"],
         ),
         (
             "merge: {kind: tome2d, ratio: {schedule: linear, start: 0.5, stop: 0.2}}",
@@ -245,25 +259,31 @@ def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
         ("seed: '3'", ['seed: got "3", expected an integer; write it without quotes: seed: 3']),
         ("seed: '3.5'", ['seed: got "3.5", expected an integer; the default is seed: 0']),
         (
-            "cache: {policy: interval, damping: '0.5'}",
-            ["cache.damping: got", "expected a number; write it without quotes: damping: 0.5"],
+            "cache: {policy: interval, predictor: {kind: polynomial, damping: '0.5'}}",
+            [
+                "cache.predictor.damping: got",
+                "expected a number; write it without quotes: damping: 0.5",
+            ],
         ),
         ("seed: true", ["seed: got true, expected an integer", "the default is seed: 0"]),
         ("seed: 1.5", ["seed: got 1.5, expected an integer", "the default is seed: 0"]),
-        ("exact: 1", ["exact: got 1, expected true or false", "the default is exact: false"]),
-        ("cache: 3", ["cache: got 3, expected a mapping", "{policy: first_block}"]),
+        ("exact: 1", ["exact: got 1, expected true or false", "write exact: true"]),
+        ("cache: 3", ["cache: got 3, expected a mapping", "{kind: interval, interval: 3}"]),
         ("cache: []", ["cache: got [], expected a mapping", "write for instance cache:"]),
         (
-            "cache: {policy: interval, order: two}",
-            ['cache.order: got "two", expected an integer', "the default is order: 1"],
+            "cache: {policy: interval, predictor: {kind: polynomial, order: two}}",
+            ['cache.predictor.order: got "two", expected an integer', "the default is order: 1"],
         ),
         (
-            "cache: {policy: interval, damping: .nan}",
-            ["cache.damping: got NaN, expected a finite number", "the default is damping: 1.0"],
+            "cache: {policy: interval, predictor: {kind: polynomial, damping: .nan}}",
+            [
+                "cache.predictor.damping: got NaN, expected a finite number",
+                "the default is damping: 1.0",
+            ],
         ),
         (
-            "cache: {policy: interval, damping: true}",
-            ["cache.damping: got true, expected a number"],
+            "cache: {policy: interval, predictor: {kind: polynomial, damping: true}}",
+            ["cache.predictor.damping: got true, expected a number"],
         ),
         (
             "merge: {kind: tome2d, ratio: half}",
@@ -283,17 +303,20 @@ def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
             ["merge.ratio: got -0.2, expected numbers of at least 0", "use 0 or more"],
         ),
         (
-            "cache: {policy: interval, order: 7}",
-            ["cache.order: got 7, expected a value of at least 0 and at most 3", "use 3 or less"],
+            "cache: {policy: interval, predictor: {kind: polynomial, order: 7}}",
+            [
+                "cache.predictor.order: got 7, expected a value of at least 0 and at most 3",
+                "use 3 or less",
+            ],
         ),
         ("seed: -1", ["seed: got -1, expected a value of at least 0; use 0 or more"]),
         (
-            "cache: {policy: interval, interval: 0}",
-            ["cache.interval: got 0, expected numbers of at least 1", "use 1 or more"],
+            "cache: {policy: {kind: interval, interval: 0}}",
+            ["cache.policy.interval: got 0, expected numbers of at least 1", "use 1 or more"],
         ),
         (
             "cache: {policy: interval, predictor: polynomal}",
-            ['cache.predictor: got "polynomal"', "'reuse' or 'polynomial'", "'polynomial'?"],
+            ['cache.predictor: got "polynomal"', "polynomial, reuse", "kind: polynomial?"],
         ),
         (
             "merge: {kind: tome2d, at: [attn]}",
@@ -304,21 +327,21 @@ def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
             ["merge.layers: got [6, 2], expected start < stop", "swap the ends"],
         ),
         (
-            "exact: true",
-            ["exact: got true, expected false", "available are: none", "remove 'exact'"],
+            "exact: {modulation: true}",
+            ["exact.modulation: unknown key", "did you mean 'modulations'?"],
         ),
         # the name of the method
         (
             "cache: {policy: intervl}",
             [
                 'cache.policy: got "intervl"',
-                "first_block, interval",
-                "did you mean policy: interval",
+                "first_block, interval, list",
+                "did you mean kind: interval",
             ],
         ),
         (
             "cache: {kind: interval}",
-            ["cache: got", "expected the key 'policy'", "add 'policy: …', one of: first_block"],
+            ["cache.policy: missing; add 'policy: …'", "cache.kind: unknown key"],
         ),
         ("density: {kind: zzz}", ['density.kind: got "zzz"', "write for instance kind: pooled"]),
         # the document
@@ -335,7 +358,7 @@ def test_a_mistake_is_named_with_its_remedy(document: str, parts: list[str]) -> 
 def test_all_mistakes_are_listed_at_once() -> None:
     lines = refusal(
         """
-        cache: {policy: interval, ordr: 2, order: 7}
+        cache: {policy: interval, predictor: {kind: polynomial, ordr: 2, order: 7}}
         merge: {kind: tome2d, ratio: -1}
         attention: {kind: nope}
         seed: x
@@ -343,14 +366,20 @@ def test_all_mistakes_are_listed_at_once() -> None:
     ).splitlines()
     assert lines[0] == "plan: 5 problems"
     paths = [line.strip().split(":")[0] for line in lines[1:]]
-    assert paths == ["cache.order", "cache.ordr", "merge.ratio", "attention.kind", "seed"]
+    assert paths == [
+        "cache.predictor.order",
+        "cache.predictor.ordr",
+        "merge.ratio",
+        "attention.kind",
+        "seed",
+    ]
 
 
 def test_a_mistake_in_python_is_worded_alike() -> None:
     with pytest.raises(PlanError, match=r"Plan: seed: got -1, expected a value of at least 0"):
         Plan(seed=-1)
-    with pytest.raises(PlanError, match=r"IntervalCache: order: got 7, expected a value"):
-        find("cache", "interval")(order=7)
+    with pytest.raises(PlanError, match=r"Polynomial: order: got 7, expected a value"):
+        find("predictor", "polynomial")(order=7)
 
 
 def test_a_config_of_another_family_is_refused() -> None:

@@ -10,7 +10,7 @@ from tiny_models import PLANS, TinyFamily, every_family, modes
 import dit_accel
 from dit_accel.methods.cell import NOTHING, Cell
 from dit_accel.plan import Plan
-from dit_accel.program import cell_at, resolve_cell, step_table
+from dit_accel.program import cell_at, density_grid, resolve_cell, step_table
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
 
@@ -23,17 +23,19 @@ def table(plan: dict[str, Any], steps: int = 6) -> list[Any]:
 
 def test_an_empty_plan_does_nothing_anywhere() -> None:
     for step in table({}):
-        assert step.cache == "compute" and step.density_grid is None
+        assert step.caches == () and set(step.layers) == {"compute"}
+        assert density_grid(step.cells) is None
         assert all(cell is NOTHING for cell in step.cells)
 
 
 def test_the_cache_column() -> None:
-    interval = table({"cache": {"policy": "interval", "interval": 3}}, steps=9)
-    computed = [index for index, step in enumerate(interval) if step.cache == "compute"]
+    interval = table({"cache": {"policy": {"kind": "interval", "interval": 3}}}, steps=9)
+    computed = [index for index, step in enumerate(interval) if step.caches == ("compute",)]
     assert computed == [0, 3, 6, 8]
     deciding = table({"cache": {"policy": "first_block"}})
-    assert [step.cache for step in deciding][:1] == ["compute"]
-    assert {step.cache for step in deciding[1:]} == {"decide"}
+    assert [step.caches for step in deciding][:1] == [("compute",)]
+    assert {step.caches for step in deciding[1:]} == {("decide",)}
+    assert deciding[1].layers == ("compute", "decide", "decide", "decide")
 
 
 def test_operators_lie_where_their_ranges_say() -> None:
@@ -43,7 +45,7 @@ def test_operators_lie_where_their_ranges_say() -> None:
         "attention": {"kind": "kv_downsample", "factor": 2, "steps": [2, 6]},
     }
     steps = table(plan)
-    assert [step.density_grid for step in steps] == [Grid(4, 4)] * 3 + [None] * 3
+    assert [density_grid(step.cells) for step in steps] == [Grid(4, 4)] * 3 + [None] * 3
     for index, step in enumerate(steps):
         assert [cell.density is not None for cell in step.cells] == [index < 3] * 2 + [False] * 2
         assert [cell.merge_feed_forward is not None for cell in step.cells] == [False] * 2 + [
@@ -73,11 +75,11 @@ def test_the_table_is_what_happens(family: TinyFamily, name: str) -> None:
     transformer = dit_accel.accelerate(family.transformer(), PLANS[name])
     with dit_accel.run(transformer, timesteps=9):
         family.denoise(transformer, steps=9)
-    told = [step.cache for step in table(PLANS[name], steps=9)]
+    told = [step.caches[0] for step in table(PLANS[name], steps=9)]
     assert [{"all": "compute", "none": "forecast"}[mode] for mode in modes(transformer)] == told
 
 
 def test_equal_steps_share_a_program() -> None:
     """Few distinct programs: each is compiled once."""
     steps = table(PLANS["interval_polynomial"] | PLANS["pooled"], steps=50)
-    assert len({(step.cache, step.cells) for step in steps}) == 2
+    assert len({(step.caches, step.cells) for step in steps}) == 2

@@ -44,11 +44,10 @@ def test_an_unregistered_method_is_gone(toy: type[ToyMerge]) -> None:
 
 
 def test_the_built_in_methods_are_found_without_being_imported() -> None:
-    assert {"interval", "first_block"} <= set(kinds("cache"))
+    assert {"interval", "first_block"} <= set(kinds("policy"))
     assert "pooled" in kinds("density")
     assert "tome2d" in kinds("merge")
     assert "kv_downsample" in kinds("attention")
-    assert kinds("exact") == ()
 
 
 @pytest.mark.parametrize("family", SELECTORS)
@@ -85,7 +84,7 @@ def test_registration_refuses_what_plans_could_not_use() -> None:
     class Nameless(MethodConfig):
         ratio: float = 0.5
 
-    with pytest.raises(TypeError, match="needs a field policy: Literal"):
-        register("cache", kind="nameless")(Nameless)
-    with pytest.raises(TypeError, match="unknown family 'caches'; families: exact, cache"):
+    with pytest.raises(TypeError, match="needs a field kind: Literal"):
+        register("policy", kind="nameless")(Nameless)
+    with pytest.raises(TypeError, match="unknown family 'caches'; families: site"):
         register("caches", kind="toy")

@@ -35,10 +35,40 @@ NULL_LABEL = 1000
 TEXT_LENGTH, TEXT_WIDTH = 5, 12
 
 PLANS: dict[str, dict[str, Any]] = {
-    "interval_reuse": {"cache": {"policy": "interval", "interval": 2, "predictor": "reuse"}},
-    "interval_polynomial": {"cache": {"policy": "interval", "interval": 2, "order": 2}},
-    "interval_block": {"cache": {"policy": "interval", "interval": 3, "site": "block"}},
-    "first_block": {"cache": {"policy": "first_block", "threshold": 0.3, "order": 1}},
+    "interval_reuse": {
+        "cache": {"predictor": "reuse", "policy": {"kind": "interval", "interval": 2}}
+    },
+    "interval_polynomial": {
+        "cache": {
+            "predictor": {"kind": "polynomial", "order": 2},
+            "policy": {"kind": "interval", "interval": 2},
+        }
+    },
+    "interval_block": {"cache": {"site": "block", "policy": {"kind": "interval", "interval": 3}}},
+    "first_block": {
+        "cache": {
+            "predictor": {"kind": "polynomial", "order": 1},
+            "policy": {"kind": "first_block", "threshold": 0.3},
+        }
+    },
+    "deep": {
+        "cache": {
+            "site": {"kind": "deep", "first": 1, "last": -2},
+            "predictor": "taylor",
+            "policy": {"kind": "list", "compute": [0, 2]},
+        }
+    },
+    "guidance": {"cache": {"site": "guidance", "policy": {"kind": "interval", "interval": 3}}},
+    "deep_guidance": {
+        "cache": [
+            {"site": "deep", "policy": {"kind": "interval", "interval": 2}},
+            {
+                "site": "guidance",
+                "predictor": "reuse",
+                "policy": {"kind": "interval", "interval": 3},
+            },
+        ]
+    },
     "pooled": {"density": {"kind": "pooled", "pool": 2, "layers": [1, 3]}},
     "tome2d": {
         "merge": {
@@ -51,7 +81,7 @@ PLANS: dict[str, dict[str, Any]] = {
     },
     "kv_downsample": {"attention": {"kind": "kv_downsample", "factor": 2}},
     "combined": {
-        "cache": {"policy": "first_block", "threshold": 0.3, "site": "block"},
+        "cache": {"site": "block", "policy": {"kind": "first_block", "threshold": 0.3}},
         "density": {"kind": "pooled", "pool": 2, "layers": [1, 3]},
         "merge": {"kind": "tome2d", "ratio": 0.5, "layers": [3, 4]},
         "attention": {"kind": "kv_downsample", "factor": 2, "steps": [0.0, 0.6]},
@@ -62,19 +92,23 @@ PLANS: dict[str, dict[str, Any]] = {
 STATIC = [name for name in PLANS if name not in ("first_block", "combined")]
 """Plans whose work depends on the step alone."""
 
-REMEMBERING = ["interval_polynomial", "first_block", "tome2d", "combined"]
+REMEMBERING = ["interval_polynomial", "first_block", "deep_guidance", "tome2d", "combined"]
 """Plans that carry something from step to step, one of each sort."""
 
 NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
-    "interval_1": {"cache": {"policy": "interval", "interval": 1}},
-    "interval_1_block": {"cache": {"policy": "interval", "interval": 1, "site": "block"}},
-    "threshold_0": {"cache": {"policy": "first_block", "threshold": 0}},
+    "interval_1": {"cache": {"policy": {"kind": "interval", "interval": 1}}},
+    "interval_1_block": {"cache": {"site": "block", "policy": {"kind": "interval", "interval": 1}}},
+    "interval_1_deep": {"cache": {"site": "deep", "policy": {"kind": "interval", "interval": 1}}},
+    "interval_1_guidance": {
+        "cache": {"site": "guidance", "policy": {"kind": "interval", "interval": 1}}
+    },
+    "threshold_0": {"cache": {"policy": {"kind": "first_block", "threshold": 0}}},
     "pool_1": {"density": {"kind": "pooled", "pool": 1}},
     "full_grid": {"density": {"kind": "pooled", "grid": [64, 64]}},
     "ratio_0": {"merge": {"kind": "tome2d", "ratio": 0, "at": ["attention", "feed_forward"]}},
     "factor_1": {"attention": {"kind": "kv_downsample", "factor": 1}},
     "all": {
-        "cache": {"policy": "first_block", "threshold": 0},
+        "cache": {"policy": {"kind": "first_block", "threshold": 0}},
         "density": {"kind": "pooled", "pool": 1, "layers": [0, 2]},
         "merge": {"kind": "tome2d", "ratio": 0, "layers": [2, 4]},
         "attention": {"kind": "kv_downsample", "factor": 1},
@@ -414,8 +448,10 @@ def calls_of(target: Any) -> list[Call]:
 
 
 def modes(target: Any) -> list[str]:
-    return [call.mode for call in calls_of(target)]
+    """Of the plan's first cache."""
+    return [call.sites[0].mode if call.sites else "all" for call in calls_of(target)]
 
 
 def decisions(target: Any) -> list[tuple[bool, ...]]:
-    return [call.needed for call in calls_of(target)]
+    """Of the plan's first cache."""
+    return [call.sites[0].needed if call.sites else () for call in calls_of(target)]

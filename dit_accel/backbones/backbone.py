@@ -13,6 +13,7 @@ from torch import nn
 
 from dit_accel import backbones
 from dit_accel.errors import UnsupportedError
+from dit_accel.exact.forward import Rewrite
 from dit_accel.tokens.grid import Grid
 
 
@@ -24,6 +25,8 @@ class Backbone(Protocol):
     row_arguments: ClassVar[tuple[str, ...]]
     # Whether `is_guided` knows, or takes equal latents for guidance until the scheduler tells.
     guidance_is_certain: ClassVar[bool]
+    # Whether the first half of the rows of batched guidance is the conditional one.
+    conditional_first: ClassVar[bool]
 
     def blocks(self, transformer: Any) -> list[nn.Module]:
         """The transformer blocks, in order."""
@@ -33,6 +36,21 @@ class Backbone(Protocol):
 
     def feed_forward(self, block: Any) -> nn.Module:
         """The feed-forward module of a block."""
+
+    def cross_attention(self, block: Any) -> nn.Module | None:
+        """The attention of a block to text, if it has one."""
+
+    def patch_embedding(self, transformer: Any) -> nn.Module:
+        """The module that makes latents `[R, C, H, W]` into tokens `[R, N, D]`."""
+
+    def text_projection(self, transformer: Any) -> nn.Module | None:
+        """The module that projects text embeddings for all blocks, if there is one."""
+
+    def modulations(self, transformer: Any) -> Rewrite:
+        """The exact rewrite that computes this family's modulations once a run; attached."""
+
+    def conditions(self, arguments: Mapping[str, Any]) -> list[torch.Tensor | None]:
+        """What a row's modulations depend on besides the timestep, `[R, ...]` each."""
 
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
         """Token grid for latents `[R, C, H, W]`; `UnsupportedError` for impossible sizes."""

@@ -12,6 +12,8 @@ from torch import nn
 from dit_accel.backbones.backbone import halves_equal
 from dit_accel.backbones.basic_blocks import BasicBlocks
 from dit_accel.errors import UnsupportedError
+from dit_accel.exact.block_modulations import BlockModulations
+from dit_accel.exact.forward import Rewrite
 from dit_accel.tokens.grid import Grid
 
 
@@ -20,6 +22,7 @@ class DiT(BasicBlocks):
 
     model_class: ClassVar[type[nn.Module]] = DiTTransformer2DModel
     row_arguments: ClassVar[tuple[str, ...]] = ("timestep", "class_labels")
+    conditional_first: ClassVar[bool] = True
     guidance_is_certain: ClassVar[bool] = True
 
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
@@ -32,6 +35,18 @@ class DiT(BasicBlocks):
                 " output out as a square. Use height == width, or PixArt for rectangular images."
             )
         return Grid(height, width)
+
+    def text_projection(self, transformer: Any) -> nn.Module | None:
+        """None: no text enters."""
+        return None
+
+    def modulations(self, transformer: Any) -> Rewrite:
+        """Each block's own (adaLN-Zero)."""
+        return BlockModulations(transformer, self.blocks(transformer))
+
+    def conditions(self, arguments: Mapping[str, Any]) -> list[torch.Tensor | None]:
+        """The class labels `[R]`."""
+        return [arguments.get("class_labels")]
 
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]

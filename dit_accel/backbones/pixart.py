@@ -11,6 +11,8 @@ from torch import nn
 
 from dit_accel.backbones.backbone import halves_equal
 from dit_accel.backbones.basic_blocks import BasicBlocks
+from dit_accel.exact.forward import Rewrite
+from dit_accel.exact.single_modulation import SingleModulation
 from dit_accel.tokens.grid import Grid
 
 
@@ -24,12 +26,27 @@ class PixArt(BasicBlocks):
         "encoder_attention_mask",
         "timestep",
     )
+    conditional_first: ClassVar[bool] = False
     guidance_is_certain: ClassVar[bool] = False
 
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
         """Token grid for latents `[R, C, H, W]`."""
         patch = transformer.config.patch_size
         return Grid(latents.shape[-2] // patch, latents.shape[-1] // patch)
+
+    def text_projection(self, transformer: Any) -> nn.Module | None:
+        """`caption_projection`, where the model has one."""
+        module: nn.Module | None = transformer.caption_projection
+        return module
+
+    def modulations(self, transformer: Any) -> Rewrite:
+        """One for all blocks (adaLN-single)."""
+        return SingleModulation(transformer)
+
+    def conditions(self, arguments: Mapping[str, Any]) -> list[torch.Tensor | None]:
+        """Size `[R, 2]` and aspect ratio `[R, 1]` of the image, for models that ask for them."""
+        sizes = (arguments.get("added_cond_kwargs") or {}).values()
+        return [size for size in sizes if size is not None]
 
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]

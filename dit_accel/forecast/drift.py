@@ -9,6 +9,8 @@ rows of one sample under classifier-free guidance decide together.
 import torch
 from torch import Tensor
 
+from dit_accel.forecast.rows import split_rows
+
 
 def relative_l1_change(current: Tensor, reference: Tensor) -> Tensor:
     """Compute ``mean |current - reference| / mean |reference|`` of each row.
@@ -51,7 +53,4 @@ def per_sample(change: Tensor, rows_per_sample: int) -> Tensor:
     Raises:
         ValueError: ``rows_per_sample`` does not divide ``R``.
     """
-    num_rows = change.shape[0]
-    if rows_per_sample < 1 or num_rows % rows_per_sample:
-        raise ValueError(f"{num_rows} rows cannot be shared out by {rows_per_sample} rows a sample")
-    return change.reshape(rows_per_sample, num_rows // rows_per_sample).amax(dim=0)
+    return split_rows(change, rows_per_sample).amax(dim=0)

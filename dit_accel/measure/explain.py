@@ -9,11 +9,20 @@ from dit_accel.backbones import find_backbone
 from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import forward_inputs
 from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
+from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram
 
-# Caches hold the residual stream's own dtype; 16 bits is what models are served in.
-_CACHE_BYTES_PER_ELEMENT = 2
+# Caches hold the run's own dtype unless told otherwise; 16 bits is what models are served in.
+_RUN_BYTES, _FLOAT32_BYTES = 2, 4
+
+
+@dataclass(frozen=True)
+class CacheMemory:
+    """What one cache holds once its history is full, in a 16-bit run of this batch."""
+
+    name: str
+    nbytes: int
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Explanation:
     text_tokens: int | None
     num_layers: int
     cost: RunCost
-    cache_elements: int
+    caches: tuple[CacheMemory, ...]
 
     @property
     def macs_saved(self) -> float:
@@ -39,8 +48,8 @@ class Explanation:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes that the cache holds in a 16-bit run of this batch; twice that in fp32."""
-        return self.cache_elements * _CACHE_BYTES_PER_ELEMENT
+        """Bytes that the caches hold in a 16-bit run of this batch; twice that in fp32."""
+        return sum(cache.nbytes for cache in self.caches)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form; MACs are of the whole run, guidance rows included."""
@@ -60,10 +69,11 @@ class Explanation:
             "macs_run_plan_lower": cost.macs_plan_lower,
             "data_dependent": cost.data_dependent,
             "cache_bytes_16bit": self.cache_bytes,
+            "caches": [{"name": each.name, "bytes_16bit": each.nbytes} for each in self.caches],
             "steps": [
                 {
                     "step": index,
-                    "cache": step.program.cache,
+                    "caches": list(step.program.caches),
                     "macs": step.macs,
                     "macs_lower": step.macs_lower,
                     "layers": [list(cell.labels()) for cell in step.program.cells],
@@ -87,7 +97,9 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
     num_layers = len(backbone.blocks(transformer))
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
-    tokens = workload.rows * grid.size * width
+    stream = workload.rows * grid.size * width
+    channels = config.out_channels or config.in_channels
+    latents = workload.batch * channels * inputs["hidden_states"][0, 0].numel()
     return Explanation(
         model=architecture.name,
         plan=plan,
@@ -96,26 +108,38 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
         text_tokens=workload.text_tokens if architecture.is_text_conditional else None,
         num_layers=num_layers,
         cost=run_cost(architecture, plan, workload),
-        cache_elements=_cache_tensors(plan, num_layers) * tokens,
+        caches=tuple(
+            CacheMemory(cache.method, _cache_bytes(cache, num_layers, stream, latents, workload))
+            for cache in plan.cache
+        ),
     )
 
 
-def _cache_tensors(plan: Plan, num_layers: int) -> int:
-    """Tensors [rows, N, C] that the cache holds once its history is full."""
-    cache: Any = plan.cache
-    if cache is None:
-        return 0
-    # A first-block cache also keeps that block's residual, to compare with.
-    first = 1 if cache.per_sample else 0
-    return int(cache.snapshots * len(cache.spans(num_layers, first)) + first)
+def _cache_bytes(
+    cache: CacheConfig, num_layers: int, stream: int, latents: int, workload: Workload
+) -> int:
+    """Bytes of one cache, by the elements of the residual stream and of one output a sample."""
+    item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
+    if cache.site.is_guidance:
+        return cache.predictor.snapshots * latents * item if workload.guided else 0
+    kept = cache.predictor.snapshots * len(cache.spans(num_layers)) * stream * item
+    # A policy that looks at the first blocks keeps their residual, to compare with.
+    return kept + (stream * _RUN_BYTES if cache.per_sample else 0)
 
 
 def cell_text(program: StepProgram, layer: int) -> str:
     """What happens in one cell, in the words of its operators; empty where it is dense."""
-    per_sample_first = program.cache == "decide" and layer == 0
-    state = {"compute": "", "forecast": "forecast", "decide": "decide"}[program.cache]
-    if per_sample_first:
-        state = ""
-    if state == "forecast":
-        return state
-    return " + ".join([*([state] if state else []), *program.cells[layer].labels()])
+    action = program.layers[layer]
+    if action == "forecast":
+        return action
+    decides = [action] if action == "decide" else []
+    return " + ".join([*decides, *program.cells[layer].labels()])
+
+
+def caches_text(explanation: Explanation, program: StepProgram) -> str:
+    """What each cache does at a step: the action alone, or with its site if there are several."""
+    caches = explanation.plan.cache
+    if len(caches) < 2:
+        return program.caches[0] if caches else "compute"
+    pairs = zip(caches, program.caches, strict=True)
+    return ", ".join(f"{cache.site.method} {action}" for cache, action in pairs)

@@ -15,6 +15,7 @@ from dit_accel.install import installation_of
 from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import DEFAULT_TEXT_TOKENS, forward_inputs
 from dit_accel.measure.macs import count_macs
+from dit_accel.methods.caching.placement import layers_of, place
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram, step_table
 
@@ -88,13 +89,17 @@ def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunC
     transformer = architecture.build("meta")
     one_row = forward_inputs(transformer, 1, workload.latent_size, workload.text_tokens)
     programs = _programs(transformer, plan, workload, one_row)
-    dense = _count_forward(transformer, one_row)
-    data_dependent = bool(getattr(plan.cache, "per_sample", False))
-    static = plan.model_copy(update={"cache": None}) if data_dependent else plan
+    deciding = [cache for cache in plan.cache if cache.per_sample]
+    num_layers = len(find_backbone(transformer).blocks(transformer))
+    layers = [layer for spans in place(deciding, num_layers) for layer in layers_of(spans)]
+    dense = _count_forward(transformer, one_row, layers)
+    data_dependent = bool(deciding)
+    others = tuple(cache for cache in plan.cache if not cache.per_sample)
+    static = plan.model_copy(update={"cache": others})
     if static.is_empty:
         costs = [dense.times(workload.rows)] * workload.num_steps
     else:
-        costs = _static_costs(transformer, static, workload, programs)
+        costs = _static_costs(transformer, static, workload, programs, layers)
     lower = _lower_bounds(costs) if data_dependent else [cost.total for cost in costs]
     steps = tuple(
         StepCost(program, cost.total, least)
@@ -116,19 +121,23 @@ def _programs(
 
 @dataclass(frozen=True)
 class _Forward:
-    """MACs of one forward, and of its blocks after the first."""
+    """MACs of one forward, and of those of its blocks that a policy may leave out by the data."""
 
     total: int
-    later_blocks: int
+    undecided: int
 
     def times(self, rows: int) -> _Forward:
         """The same forward on so many times the rows; without a plan nothing is shared by rows."""
-        return _Forward(self.total * rows, self.later_blocks * rows)
+        return _Forward(self.total * rows, self.undecided * rows)
 
 
 @torch.no_grad()
 def _static_costs(
-    transformer: nn.Module, plan: Plan, workload: Workload, programs: list[StepProgram]
+    transformer: nn.Module,
+    plan: Plan,
+    workload: Workload,
+    programs: list[StepProgram],
+    layers: list[int],
 ) -> list[_Forward]:
     """Cost of each step; equal programs are run once."""
     inputs = forward_inputs(transformer, workload.rows, workload.latent_size, workload.text_tokens)
@@ -139,10 +148,10 @@ def _static_costs(
     with dit_accel.run(transformer, workload.num_steps, guidance=workload.guided):
         for step, (key, program) in enumerate(zip(keys, programs, strict=True)):
             if key not in costs:
-                costs[key] = _count_forward(transformer, inputs)
+                costs[key] = _count_forward(transformer, inputs, layers)
             elif not any(later not in costs for later in keys[step:]):
                 break
-            elif plan.cache is not None and program.cache == "compute":
+            elif "compute" in program.caches:
                 transformer(**inputs)  # what it leaves in the cache decides the steps to come
             elif installation is not None:
                 installation.clock.tick(lambda: 0.0)
@@ -151,21 +160,24 @@ def _static_costs(
 
 
 def _program_key(plan: Plan, step: int, program: StepProgram) -> Hashable:
-    """Equal where the cost is: a matching kept over steps is only paid for in some of them."""
+    """Equal where the cost is: a matching kept over steps is only paid for in some of them.
+
+    The first step is not like others where exact rewrites keep what it computes (text keys).
+    """
     kept = getattr(plan.merge, "reuse_steps", 1) > 1
-    action = "forecast" if program.cache == "forecast" else "compute"
-    return action, program.cells, step if kept else None
+    forecast = tuple(action == "forecast" for action in program.caches)
+    first = bool(plan.exact) and step == 0
+    return forecast, program.cells, step if kept else None, first
 
 
-def _count_forward(transformer: nn.Module, inputs: dict[str, Any]) -> _Forward:
+def _count_forward(transformer: nn.Module, inputs: dict[str, Any], layers: list[int]) -> _Forward:
     with count_macs() as counter:
         transformer(**inputs)
-    blocks = len(find_backbone(transformer).blocks(transformer))
-    later = (counter.module(f"transformer_blocks.{index}") for index in range(1, blocks))
-    return _Forward(counter.total, sum(later))
+    undecided = (counter.module(f"transformer_blocks.{layer}") for layer in layers)
+    return _Forward(counter.total, sum(undecided))
 
 
 def _lower_bounds(costs: list[_Forward]) -> list[int]:
-    """A first-block cache always computes its first step, and the first block of every step."""
+    """A cache that decides computes its first step, and the blocks that it does not remember."""
     first, *others = costs
-    return [first.total, *(cost.total - cost.later_blocks for cost in others)]
+    return [first.total, *(cost.total - cost.undecided for cost in others)]

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 class MethodConfig(StrictModel):
     """Base of the frozen, strict config of a method; made known to plans by `registry.register`.
 
-    Subclasses declare their parameters as fields: the one that names the method (``policy`` for
-    caches, ``kind`` for the others, a `Literal` with a default), and ``layers: Span`` and
-    ``steps: Span`` where the method can be limited to a part of the grid of cells.
+    Subclasses declare their parameters as fields: ``kind``, which names the method (a `Literal`
+    with a default), and ``layers: Span`` and ``steps: Span`` where the method can be limited to a
+    part of the grid of cells.
     """
 
     # Set by `registry.register`: the key of a plan that holds the method, and the field that names

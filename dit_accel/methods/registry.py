@@ -10,10 +10,11 @@ import dit_accel.methods
 from dit_accel.errors import PlanError, Problem, mismatch, nearest
 from dit_accel.methods.config import MethodConfig
 
-# The key of a plan file that names the method, by family.
+# The key of a plan file that names the method, by family; a cache has three axes of methods.
 SELECTORS = {
-    "exact": "kind",
-    "cache": "policy",
+    "site": "kind",
+    "predictor": "kind",
+    "policy": "kind",
     "density": "kind",
     "merge": "kind",
     "attention": "kind",
@@ -28,7 +29,7 @@ def register(family: str, kind: str) -> Callable[[type[C]], type[C]]:
     """Make a config class known to plans: ``@register("density", kind="pooled")``.
 
     Args:
-        family: the key of a plan that holds the config, one of `SELECTORS`.
+        family: the key of a plan (or of a cache in it) that holds the config, one of `SELECTORS`.
         kind: the name of the method there.
 
     Raises:
@@ -90,9 +91,9 @@ def find(family: str, kind: object) -> type[MethodConfig]:
 
 @cache
 def _import_built_in_methods() -> None:
-    """Import every module of `dit_accel.methods`, each of which registers its configs.
+    """Import every module below `dit_accel.methods`, each of which registers its configs.
 
     Done at the first look-up and not on import, because those modules import this one.
     """
-    for module in pkgutil.iter_modules(dit_accel.methods.__path__, "dit_accel.methods."):
+    for module in pkgutil.walk_packages(dit_accel.methods.__path__, "dit_accel.methods."):
         importlib.import_module(module.name)

@@ -22,7 +22,12 @@ def explain_table(explanation: Explanation) -> Table:
     table.add_row("forward, dense", f"{units.macs(cost.macs_per_forward_dense)} MACs (one row)")
     table.add_row("run, dense", f"{units.macs(cost.macs_dense)} MACs")
     table.add_row("run, plan", _plan_macs(explanation))
+    if explanation.plan.exact:
+        table.add_row("exact", ", ".join(explanation.plan.exact.names))
     table.add_row("cache memory", f"{units.memory(explanation.cache_bytes)} (16-bit)")
+    if len(explanation.caches) > 1:
+        for cache in explanation.caches:
+            table.add_row("", f"{units.memory(cache.nbytes)} {cache.name}")
     return table
 
 

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dit_accel.measure.explain import Explanation, cell_text
+from dit_accel.measure.explain import Explanation, caches_text, cell_text
 from dit_accel.reporting import units
 
 _DENSE = "dense"
@@ -70,7 +70,8 @@ def terminal_grid(explanation: Explanation) -> RenderableType:
     table.add_column("MACs", justify="right")
     for index, (row, step) in enumerate(zip(kinds, explanation.cost.steps, strict=True)):
         cells = Text.assemble(*(("█", _colour(kind)) for kind in row))
-        table.add_row(str(index), cells, step.program.cache, _step_macs(step.macs_lower, step.macs))
+        caches = caches_text(explanation, step.program)
+        table.add_row(str(index), cells, caches, _step_macs(step.macs_lower, step.macs))
     used = sorted({kind for row in kinds for kind in row})
     legend = [Text.assemble(("█ ", _colour(kind)), names[kind]) for kind in used]
     return Group(table, Text(), *legend)

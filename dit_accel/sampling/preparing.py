@@ -15,6 +15,7 @@ from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.extractors.registry import check_extractor_name
 from dit_accel.measure.architectures import Architecture, load_architecture
 from dit_accel.measure.provenance import provenance
+from dit_accel.methods.caching.placement import place
 from dit_accel.plan import Plan
 from dit_accel.program import check_depth, step_table
 from dit_accel.reference_models import available
@@ -170,6 +171,6 @@ def _check_plan(plan: Plan, num_steps: int, transformer: Any, size: tuple[int, i
     backbone = find_backbone(transformer)
     num_layers = len(backbone.blocks(transformer))
     plan.check_against(num_layers, num_steps)
-    check_depth(plan, num_layers)
+    place(plan.cache, num_layers)
     latents = torch.empty(1, transformer.config.in_channels, *size, device="meta")
     step_table(plan, num_layers, num_steps, backbone.grid(transformer, latents))

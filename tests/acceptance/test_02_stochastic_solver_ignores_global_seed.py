@@ -39,7 +39,7 @@ def images(pipe: Any, specs: list[SampleSpec], batch_size: int) -> np.ndarray:
 def test_ddpm_ignores_the_global_seed(family: str, tmp_path: Path) -> None:
     pipe = load_pipeline(str(SAVE[family](tmp_path / family)), "float32", "cpu")
     pipe.scheduler = make_scheduler("DDPM", pipe.scheduler.config)
-    dit_accel.accelerate(pipe, {"cache": {"policy": "interval", "interval": 2}})
+    dit_accel.accelerate(pipe, {"cache": {"policy": {"kind": "interval", "interval": 2}}})
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = images(pipe, SPECS[family], batch_size=4)

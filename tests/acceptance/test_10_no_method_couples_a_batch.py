@@ -18,6 +18,7 @@ from saved_text_pipelines import save_tiny_pixart
 from tiny_models import PLANS, decisions
 
 import dit_accel
+from dit_accel.methods.caching.cache import AXES, CacheConfig
 from dit_accel.methods.registry import SELECTORS, kinds
 from dit_accel.plan import Plan
 from dit_accel.presets import preset_names
@@ -34,7 +35,15 @@ SPECS = {
 }
 SAVE = {"dit": save_tiny_dit, "pixart": lambda folder: save_tiny_pixart(folder, num_layers=4)}
 STEPS = 8
-CANDIDATES: dict[str, Any] = {**PLANS, **{name: name for name in preset_names()}}
+CACHES = {
+    "magnitude": {"policy": {"kind": "magnitude", "ratios": [1.0] * STEPS, "max_skips": 1}},
+    **{kind: {"predictor": kind, "policy": "interval"} for kind in kinds("predictor")},
+}
+CANDIDATES: dict[str, Any] = {
+    **PLANS,
+    **{name: name for name in preset_names()},
+    **{name: {"cache": cache} for name, cache in CACHES.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def test_alone_and_in_a_batch(model: Model, name: str) -> None:
 
 
 def test_samples_that_decide_differently_decide_for_themselves(model: Model) -> None:
-    plan = {"cache": {"policy": "first_block", "threshold": 0.25}}
+    plan = {"cache": {"policy": {"kind": "first_block", "threshold": 0.25}}}
     with dit_accel.accelerated(model.pipe, plan):
         model.images(model.specs)
         needed = decisions(model.pipe)
@@ -80,9 +89,10 @@ def test_samples_that_decide_differently_decide_for_themselves(model: Model) -> 
 
 
 def test_every_registered_method_is_among_the_candidates() -> None:
-    tested = {
-        (family, config.method)
-        for candidate in CANDIDATES.values()
-        for family, config in Plan.load(candidate).methods.items()
-    }
+    plans = [Plan.load(candidate) for candidate in CANDIDATES.values()]
+    configs = [config for plan in plans for config in plan.methods.values()]
+    caches = [config for config in configs if isinstance(config, CacheConfig)]
+    axes = [getattr(cache, axis) for cache in caches for axis in AXES]
+    methods = [config for config in configs if not isinstance(config, CacheConfig)]
+    tested = {(config.family, config.method) for config in [*methods, *axes]}
     assert tested == {(family, kind) for family in SELECTORS for kind in kinds(family)}

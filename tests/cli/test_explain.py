@@ -32,7 +32,7 @@ def test_prints_the_published_macs(arguments: list[str], giga: float) -> None:
 
 def test_grid_and_picture(tiny_pipeline: Path, tmp_path: Path) -> None:
     plan = tmp_path / "mine.yaml"
-    plan.write_text("cache: {policy: interval, interval: 2}\n")
+    plan.write_text("cache: {policy: {kind: interval, interval: 2}}\n")
     picture = tmp_path / "grid.png"
     command = ["explain", "--model", str(tiny_pipeline), "--plan", str(plan), "--png", str(picture)]
     result = RUNNER.invoke(app, [*command, "--steps", "6", "--batch", "3", "--no-guidance"])

@@ -15,7 +15,7 @@ RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 def config_file(folder: Path, model: Path, extra: str = "") -> Path:
     path = folder / "config.yaml"
     path.write_text(
-        f"model: {model}\nplan: {{cache: {{policy: interval, interval: 2}}}}\n"
+        f"model: {model}\nplan: {{cache: {{policy: {{kind: interval, interval: 2}}}}}}\n"
         f"class_labels: [cat, rocket]\nnum_inference_steps: 6\nrounds: 1\n"
         f"output: {folder / 'out'}\n{extra}"
     )

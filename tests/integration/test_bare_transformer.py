@@ -25,7 +25,7 @@ def test_statistics_of_a_bare_run_say_what_was_done_in_each_call(layout: TinyFam
     with dit_accel.run(transformer, timesteps=5):
         layout.denoise(transformer, steps=5)
     assert modes(transformer) == ["all", "none", "all", "none", "all"]
-    assert [one.computed_rows for one in calls_of(transformer)] == [6, 0, 6, 0, 6]
+    assert [one.sites[0].computed_rows for one in calls_of(transformer)] == [6, 0, 6, 0, 6]
 
 
 def test_a_loop_that_announces_nothing_is_placed_by_its_timesteps(layout: TinyFamily) -> None:

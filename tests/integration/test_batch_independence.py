@@ -24,7 +24,7 @@ DECIDING = {
 
 
 def first_block(threshold: float, **fields: Any) -> dict[str, Any]:
-    return {"cache": {"policy": "first_block", "threshold": threshold, **fields}}
+    return {"cache": {"policy": {"kind": "first_block", "threshold": threshold}, **fields}}
 
 
 def pipeline(family: TinyFamily, plan: dict[str, Any]) -> Any:
@@ -62,7 +62,12 @@ def test_decisions_of_a_batch_are_those_of_its_samples_alone(family: TinyFamily)
 
 
 def test_permuting_the_batch_permutes_results_and_decisions(family: TinyFamily) -> None:
-    pipe = pipeline(family, first_block(DECIDING[family.name][-1], site="block", order=2))
+    pipe = pipeline(
+        family,
+        first_block(
+            DECIDING[family.name][-1], site="block", predictor={"kind": "polynomial", "order": 2}
+        ),
+    )
     batch = family.generate(pipe, (1, 2, 3), steps=STEPS)
     needed = decisions(pipe)
     order = (2, 0, 1)
@@ -92,7 +97,7 @@ def test_an_adversarial_batch_mate_changes_nothing(
                 scale_of = torch.tensor([1.0, mate_scale], dtype=torch.float64)[:, None, None, None]
                 out = layout.predict(transformer, latents * scale_of, timestep, condition)
                 found.append(out[0])
-        needed = [call.needed[0] for call in calls_of(transformer) if call.needed]
+        needed = [needed[0] for needed in decisions(transformer) if needed]
         return found, needed
 
     quiet, quiet_needed = outputs(1.0)
@@ -136,7 +141,7 @@ def test_rows_are_padded_to_a_quarter_a_half_or_all(
         got = layout.predict(transformer, moved, 500, condition)
         # A sample that did not move forecasts what it was: both are dense outputs.
         assert_close(got, layout.predict(stock, moved, 500, condition))
-    last = calls_of(transformer)[-1]
+    last = calls_of(transformer)[-1].sites[0]
     assert last.computed_rows == capacity
     assert [row for row, needed in enumerate(last.needed) if needed] == sorted(rows)
 

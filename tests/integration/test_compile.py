@@ -82,7 +82,10 @@ def test_the_number_of_regional_graphs_does_not_grow_with_the_depth(name: str) -
 def test_few_graphs_suffice_for_a_cache_of_the_highest_order() -> None:
     """Dynamo compiles a function 8 times at most, then leaves it to eager mode."""
     family = FAMILIES["dit"]
-    cache = {"policy": "interval", "interval": 2, "order": 3}
+    cache = {
+        "predictor": {"kind": "polynomial", "order": 3},
+        "policy": {"kind": "interval", "interval": 2},
+    }
     transformer = dit_accel.accelerate(family.transformer(4), {"cache": cache})
     counter = CompileCounter()
     compile_blocks(transformer, counter)

@@ -28,9 +28,8 @@ def outputs(
             condition = family.condition((1, 2), dtype)
             found.append(family.predict(transformer, latents, 600 - 40 * index, condition))
             installation = installation_of(transformer)
-            for cache in installation._caches.values() if installation else ():
-                for memory in cache.memories.values():
-                    remembered |= {snapshot.dtype for snapshot in memory.snapshots}
+            for run in installation._caches._runs.values() if installation else ():
+                remembered |= {ring.buffer.dtype for ring in run.rings.values()}
     return torch.stack(found), remembered
 
 

@@ -104,7 +104,7 @@ def test_a_loop_may_say_whether_it_is_guided(
 
 def test_the_larger_change_of_the_guidance_rows_counts(layout: TinyFamily) -> None:
     """A sample whose one row changes much is computed, both of its rows."""
-    plan = {"cache": {"policy": "first_block", "threshold": 0.2, "predictor": "reuse"}}
+    plan = {"cache": {"predictor": "reuse", "policy": {"kind": "first_block", "threshold": 0.2}}}
     transformer = dit_accel.accelerate(layout.transformer(), plan)
     rows = layout.guided_condition((1, 2), torch.float32)
     latents = torch.randn(2, 4, 8, 8).repeat(2, 1, 1, 1)
@@ -114,7 +114,7 @@ def test_the_larger_change_of_the_guidance_rows_counts(layout: TinyFamily) -> No
         for x in (latents, moved, latents):
             layout.predict(transformer, x, 500, rows)
     assert decisions(transformer) == [(True, True), (False, True), (False, True)]
-    assert [call.computed_rows for call in calls_of(transformer)] == [4, 2, 2]
+    assert [call.sites[0].computed_rows for call in calls_of(transformer)] == [4, 2, 2]
 
 
 def test_a_call_beyond_the_announced_run_is_refused_with_the_remedy(layout: TinyFamily) -> None:

@@ -43,12 +43,17 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> CountReads:
 
 
 def reads_of_each_step(
-    family: TinyFamily, plan: dict[str, Any], reads: CountReads, calls_per_step: int = 1
+    family: TinyFamily,
+    plan: dict[str, Any],
+    reads: CountReads,
+    calls_per_step: int = 1,
+    guidance: bool | None = None,
 ) -> list[int]:
     transformer = dit_accel.accelerate(family.transformer(), plan)
     condition = family.guided_condition((1, 2), torch.float32)
     counts = []
-    with torch.no_grad(), dit_accel.run(transformer, 8, calls_per_step=calls_per_step):
+    announced = {"calls_per_step": calls_per_step, "guidance": guidance}
+    with torch.no_grad(), dit_accel.run(transformer, 8, **announced):
         for index in range(8):
             latents = torch.randn(2, 4, 8, 8).repeat(2, 1, 1, 1)
             timestep = torch.full((4,), 900.0 - 100 * index)
@@ -62,7 +67,23 @@ def reads_of_each_step(
 
 @pytest.mark.parametrize("name", [name for name in STATIC if name != "tome2d"])
 def test_static_plans_read_nothing_back(layout: TinyFamily, name: str, reads: CountReads) -> None:
-    assert reads_of_each_step(layout, PLANS[name], reads) == [0] * 8
+    guidance = True if "guidance" in name else None
+    assert reads_of_each_step(layout, PLANS[name], reads, guidance=guidance) == [0] * 8
+
+
+def test_whether_rows_are_guided_is_looked_at_once_a_run(
+    layout: TinyFamily, reads: CountReads
+) -> None:
+    counts = reads_of_each_step(layout, PLANS["deep_guidance"], reads)
+    assert counts[0] <= 2 and set(counts[1:]) == {0}
+
+
+def test_a_guard_of_a_static_policy_reads_once_in_a_forecast_step(
+    layout: TinyFamily, reads: CountReads
+) -> None:
+    policy = {"kind": "interval", "interval": 2}
+    plan = {"cache": {"policy": policy, "guard": 1000.0}}
+    assert reads_of_each_step(layout, plan, reads, guidance=True) == [0, 1, 0, 1, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("name", STATIC)
@@ -88,7 +109,7 @@ def test_static_plans_run_on_the_meta_device(layout: TinyFamily, name: str) -> N
 def test_first_block_reads_at_most_once_a_step(
     layout: TinyFamily, site: str, reads: CountReads
 ) -> None:
-    plan = {"cache": {"policy": "first_block", "threshold": 0.3, "site": site}}
+    plan = {"cache": {"site": site, "policy": {"kind": "first_block", "threshold": 0.3}}}
     counts = reads_of_each_step(layout, plan, reads)
     assert max(counts[1:]) == 1
     assert counts[0] <= 2  # how the guidance rows lie is looked at once a run
@@ -97,7 +118,7 @@ def test_first_block_reads_at_most_once_a_step(
 def test_first_block_with_separate_guidance_reads_at_most_once_a_step(
     layout: TinyFamily, reads: CountReads
 ) -> None:
-    plan = {"cache": {"policy": "first_block", "threshold": 0.3}}
+    plan = {"cache": {"policy": {"kind": "first_block", "threshold": 0.3}}}
     counts = reads_of_each_step(layout, plan, reads, calls_per_step=2)
     assert max(counts[1:]) == 1
 

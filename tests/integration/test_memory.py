@@ -31,18 +31,18 @@ def held(family: TinyFamily, cache: dict[str, Any], calls: int = 1) -> int:
 @pytest.mark.parametrize("calls", [1, 2])
 @pytest.mark.parametrize("site", ["model", "block"])
 @pytest.mark.parametrize(
-    ("predictor", "order"), [("reuse", 1), ("polynomial", 0), ("polynomial", 2)]
+    ("predictor", "snapshots"),
+    [("reuse", 1), ({"kind": "polynomial", "order": 0}, 1), ({"kind": "adams", "order": 2}, 3)],
 )
 @pytest.mark.parametrize("policy", ["interval", "first_block"])
 def test_cache_bytes_are_the_closed_formula(
-    layout: TinyFamily, policy: str, predictor: str, order: int, site: str, calls: int
+    layout: TinyFamily, policy: str, predictor: Any, snapshots: int, site: str, calls: int
 ) -> None:
     tensor = 4 * 64 * WIDTH[layout.name] * 4  # rows x tokens x channels x bytes of float32
-    snapshots = 1 if predictor == "reuse" else order + 1
     blocks = NUM_LAYERS - (policy == "first_block")
     spans = 1 if site == "model" else blocks
     reference = policy == "first_block"
-    cache = {"policy": policy, "predictor": predictor, "order": order, "site": site}
+    cache = {"policy": policy, "predictor": predictor, "site": site}
     expected = calls * tensor * (spans * snapshots + reference)
     assert held(layout, cache, calls) == expected
 
@@ -61,12 +61,11 @@ def test_snapshots_own_their_memory_and_no_graph(layout: TinyFamily) -> None:
     assert installation is not None
     with dit_accel.run(transformer, timesteps=6):
         for _ in layout.steps_of(transformer):
-            for cache in installation._caches.values():
-                for memory in cache.memories.values():
-                    assert memory.start is None
-                    for snapshot in memory.snapshots:
-                        assert snapshot.untyped_storage().nbytes() == snapshot.nbytes
-                        assert snapshot.grad_fn is None
+            for cache in installation._caches._runs.values():
+                for ring in cache.rings.values():
+                    assert ring.start is None and ring.pending is None
+                    assert ring.buffer is not None and ring.buffer.grad_fn is None
+                    assert ring.buffer.untyped_storage().nbytes() == ring.buffer.nbytes
 
 
 @pytest.mark.parametrize(

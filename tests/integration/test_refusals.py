@@ -20,10 +20,19 @@ POOLED = {"density": {"kind": "pooled", "pool": 2}}
     ("plan", "told"),
     [
         ({"cahce": {"policy": "interval"}}, ["cahce", "cache"]),
-        ({"cache": {"policy": "intervall"}}, ["intervall", "did you mean policy: interval"]),
-        ({"cache": {"policy": "interval", "interval": 0}}, ["cache.interval", "got 0", "1"]),
-        ({"cache": {"policy": "interval", "order": 7}}, ["cache.order", "got 7", "3"]),
-        ({"cache": {"policy": "interval", "interval": "x"}}, ["cache.interval", '"x"']),
+        ({"cache": {"policy": "intervall"}}, ["intervall", "did you mean kind: interval"]),
+        (
+            {"cache": {"policy": {"kind": "interval", "interval": 0}}},
+            ["cache.policy.interval", "got 0", "1"],
+        ),
+        (
+            {"cache": {"predictor": {"kind": "polynomial", "order": 7}, "policy": "interval"}},
+            ["cache.predictor.order", "got 7", "3"],
+        ),
+        (
+            {"cache": {"policy": {"kind": "interval", "interval": "x"}}},
+            ["cache.policy.interval", '"x"'],
+        ),
         ({"merge": {"kind": "tome2d", "ratio": -0.1}}, ["merge.ratio", "-0.1", "0"]),
         ({"merge": {"kind": "tome2d", "ratio": 0.9}}, ["merge.ratio", "0.75", "stride"]),
         ({"merge": {"kind": "tome2d", "at": ["ff"]}}, ["merge.at", "feed_forward"]),

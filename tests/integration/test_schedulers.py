@@ -53,7 +53,7 @@ def test_every_evaluation_of_a_solver_is_one_step(layout: TinyFamily, name: str)
 def test_neutral_plans_are_dense_under_every_solver(layout: TinyFamily, name: str) -> None:
     pipe = layout.pipeline(scheduler_of(name))
     stock = run_seeded(layout, pipe)
-    dit_accel.accelerate(pipe, {"cache": {"policy": "first_block", "threshold": 0}})
+    dit_accel.accelerate(pipe, {"cache": {"policy": {"kind": "first_block", "threshold": 0}}})
     assert torch.equal(run_seeded(layout, pipe), stock)
 
 

@@ -180,9 +180,10 @@ def test_nothing_is_remembered_after_a_run(
     layout.generate(pipe)
     installation = installation_of(pipe)
     assert installation is not None
-    assert installation.nbytes == 0 and not installation._caches and not installation._merges
-    hooks = (*installation._blocks, *installation._attentions, *installation._feed_forwards)
-    assert all(hook.memory is None for hook in hooks)
+    assert installation.nbytes == 0 and installation._caches.is_empty and not installation._merges
+    inner = (*installation._attentions, *installation._feed_forwards)
+    assert all(hook.memory is None for hook in inner)
+    assert all(hook.cache is hook.probe is hook.ring is None for hook in installation._blocks)
 
 
 def test_memory_of_the_run_is_bounded_while_it_lasts(

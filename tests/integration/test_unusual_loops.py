@@ -16,8 +16,8 @@ import dit_accel
 from dit_accel.errors import PlanError, RunError, UnsupportedError
 from dit_accel.install import installation_of
 
-FIRST_BLOCK = {"cache": {"policy": "first_block", "threshold": 0.2}}
-INTERVAL = {"cache": {"policy": "interval", "interval": 2}}
+FIRST_BLOCK = {"cache": {"policy": {"kind": "first_block", "threshold": 0.2}}}
+INTERVAL = {"cache": {"policy": {"kind": "interval", "interval": 2}}}
 
 
 class Holder:
@@ -59,7 +59,7 @@ def test_separate_guidance_from_one_noise_decides_as_the_first_call_does(
             call(transformer, timestep, rows=4)
             call(transformer, timestep, rows=4, unconditional=True)
     calls = installation_of(transformer).statistics.calls
-    assert [a.needed for a in calls[::2]] == [b.needed for b in calls[1::2]]
+    assert [a.sites[0].needed for a in calls[::2]] == [b.sites[0].needed for b in calls[1::2]]
 
 
 def test_an_odd_number_of_rows_is_no_guidance(transformer: Any, call: Any) -> None:
@@ -77,8 +77,8 @@ def test_a_scheduler_that_never_steps_holds_no_memory(transformer: Any, call: An
     for timestep in range(950, 0, -50):
         call(transformer, timestep)
     installation = installation_of(holder)
-    modes = [entry.mode for entry in installation.statistics.calls]
-    assert "none" in modes and len(installation._caches) == 1
+    modes = [entry.sites[0].mode for entry in installation.statistics.calls]
+    assert "none" in modes and len(installation._caches._runs) == 1
 
 
 def test_a_copy_is_refused_until_it_is_restored(transformer: Any, call: Any) -> None:

@@ -12,8 +12,8 @@ from dit_accel.measure.candidates import Base
 from dit_accel.sampling.conditions.prompts import read_prompts
 
 PLANS = {
-    "interval": Plan.load({"cache": {"policy": "interval", "interval": 2}}),
-    "first": Plan.load({"cache": {"policy": "first_block", "threshold": 0.5}}),
+    "interval": Plan.load({"cache": {"policy": {"kind": "interval", "interval": 2}}}),
+    "first": Plan.load({"cache": {"policy": {"kind": "first_block", "threshold": 0.5}}}),
 }
 
 

@@ -8,7 +8,10 @@ from dit_accel.measure.explain import cell_text, explain
 from dit_accel.measure.plan_macs import Workload
 
 PLAN = {
-    "cache": {"policy": "interval", "interval": 2, "order": 1},
+    "cache": {
+        "predictor": {"kind": "polynomial", "order": 1},
+        "policy": {"kind": "interval", "interval": 2},
+    },
     "density": {"kind": "pooled", "pool": 2, "layers": [4, 8]},
 }
 
@@ -16,7 +19,7 @@ PLAN = {
 def test_grid_of_cells() -> None:
     found = explain(load_architecture("DiT-XL-2-256"), Plan.load(PLAN), Workload(5, batch=3))
     programs = [step.program for step in found.cost.steps]
-    assert [program.cache for program in programs] == ["compute", "forecast"] * 2 + ["compute"]
+    assert [program.caches[0] for program in programs] == ["compute", "forecast"] * 2 + ["compute"]
     assert cell_text(programs[0], 3) == "" and cell_text(programs[0], 4) == "pool 8x8"
     assert cell_text(programs[1], 4) == "forecast"
     assert (found.grid, found.num_layers) == ((16, 16), 28)

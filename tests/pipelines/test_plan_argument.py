@@ -8,7 +8,13 @@ from dit_accel.pipelines import DiTPipeline, PixArtAlphaPipeline, PixArtSigmaPip
 
 STEPS = 6
 EVERY_THIRD = Plan.load(
-    {"cache": {"policy": "interval", "interval": 3, "predictor": "reuse", "site": "model"}}
+    {
+        "cache": {
+            "site": "model",
+            "predictor": "reuse",
+            "policy": {"kind": "interval", "interval": 3},
+        }
+    }
 )
 
 

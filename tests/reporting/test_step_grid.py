@@ -15,7 +15,7 @@ from dit_accel.reporting.explain_table import explain_table
 from dit_accel.reporting.step_grid import cell_kinds, save_grid_png, terminal_grid
 
 PLAN = {
-    "cache": {"policy": "interval", "interval": 2},
+    "cache": {"policy": {"kind": "interval", "interval": 2}},
     "merge": {
         "kind": "tome2d",
         "ratio": {"schedule": "linear", "start": 0.5, "end": 0.25},

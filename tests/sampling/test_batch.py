@@ -11,7 +11,7 @@ from dit_accel.sampling.batch import ImageBatch, decode, denoise, encode_text
 from dit_accel.sampling.loading import load_pipeline, pipeline_folder, pipeline_labels
 from dit_accel.sampling.variants import Variant, pipeline_variant, shared_copy
 
-PLAN = Plan.load({"cache": {"policy": "interval", "interval": 2}})
+PLAN = Plan.load({"cache": {"policy": {"kind": "interval", "interval": 2}}})
 
 
 def latents(pipe: object, seeds: tuple[int, ...], labels: tuple[int, ...]) -> torch.Tensor:

@@ -9,8 +9,8 @@ from dit_accel import DitAccelError
 from dit_accel.sampling.comparison import Comparison, compare, prepare, steps_at_cost
 from dit_accel.sampling.generate_config import GenerateConfig
 
-INTERVAL = {"cache": {"policy": "interval", "interval": 2}}
-FIRST_BLOCK = {"cache": {"policy": "first_block", "threshold": 0.5}}
+INTERVAL = {"cache": {"policy": {"kind": "interval", "interval": 2}}}
+FIRST_BLOCK = {"cache": {"policy": {"kind": "first_block", "threshold": 0.5}}}
 
 
 def config(model: Path, plan: dict[str, Any], **changes: Any) -> GenerateConfig:

@@ -21,7 +21,12 @@ from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.sampling.specs import SampleSpec
 
 SPECS = [SampleSpec(i, 100 + i, class_label=i % 3) for i in range(8)]
-INTERVAL = {"cache": {"policy": "interval", "interval": 2, "order": 1}}
+INTERVAL = {
+    "cache": {
+        "predictor": {"kind": "polynomial", "order": 1},
+        "policy": {"kind": "interval", "interval": 2},
+    }
+}
 PROMPTS = [
     "a cat",
     "",
@@ -217,7 +222,7 @@ def test_other_errors_are_not_taken_for_out_of_memory(pipe: Any) -> None:
 
 
 def test_deterministic_batches_come_out_the_same_to_the_bit(pipe: Any) -> None:
-    dit_accel.accelerate(pipe, {"cache": {"policy": "first_block", "threshold": 0.3}})
+    dit_accel.accelerate(pipe, {"cache": {"policy": {"kind": "first_block", "threshold": 0.3}}})
     whole = images(run(pipe, deterministic=True))
     resumed = [
         *run(pipe, SPECS[3:6], deterministic=True),  # the batch in which it was stopped

@@ -12,7 +12,6 @@ from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatc
 from dit_accel.measure.architectures import load_architecture
 from dit_accel.measure.explain import Explanation, explain
 from dit_accel.measure.plan_macs import Workload
-from dit_accel.methods.registry import SELECTORS
 from dit_accel.plan import Plan
 from dit_accel.reporting.run_report.model import Latency, Macs, Memory, Report, Run
 from dit_accel.reporting.run_report.scores import read_scores
@@ -188,11 +187,23 @@ def _explain(model: str, identity: Mapping[str, Any]) -> tuple[Explanation | Non
 def _method(plan: Mapping[str, Any]) -> str:
     """``cache: interval``: each family of the plan with the method it names."""
     methods = [
-        f"{family}: {config.get(SELECTORS.get(family, ''), '?')}"
-        for family, config in plan.items()
+        f"{family}: {_name(config)}"
+        for family, entry in plan.items()
+        for config in (entry if isinstance(entry, list) else [entry])
         if isinstance(config, Mapping)
     ]
     return ", ".join(methods) or "dense"
+
+
+def _name(config: Mapping[str, Any]) -> Any:
+    """The kind of a method; of a cache that of its policy, and its site if that is not `model`."""
+    policy, site = config.get("policy"), config.get("site", "model")
+    if policy is None:
+        return config.get("kind", "?")
+    names = [
+        part.get("kind", "?") if isinstance(part, Mapping) else part for part in (policy, site)
+    ]
+    return names[0] if names[1] == "model" else f"{names[0]} ({names[1]})"
 
 
 def _latency(record: Mapping[str, Any] | None) -> Latency | None:

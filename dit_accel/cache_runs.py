@@ -1,0 +1,202 @@
+"""The caches of a plan at work on one transformer: their run states, and who is in a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from dit_accel.backbones import Backbone
+from dit_accel.errors import RunError
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.cache_run import CacheRun
+from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.placement import layers_of, place
+from dit_accel.run_state import Position
+from dit_accel.statistics import SiteCall
+from dit_accel.tokens.grid import Grid
+
+
+@dataclass(frozen=True)
+class BegunCall:
+    """What the caches do in the forward that begins.
+
+    Attributes:
+        runs: run states of the caches over blocks.
+        guidance: that of the guidance difference, where it is at work.
+        replaced: arguments of the transformer to be replaced: rows are left out.
+        sites: to be counted.
+    """
+
+    runs: list[CacheRun] = field(default_factory=list)
+    guidance: GuidanceRun | None = None
+    replaced: Mapping[str, Any] = field(default_factory=dict)
+    sites: list[SiteCall] = field(default_factory=list)
+
+    @property
+    def skipped_layers(self) -> set[int]:
+        """Blocks that do not run at all, as far as that is settled."""
+        return {x for run in self.runs if run.mode == "none" for x in layers_of(run.spans)}
+
+
+class CacheRuns:
+    """Run states, one a cache and guidance call, from the first call of a run to its last.
+
+    Args:
+        caches: of the plan.
+        num_layers: blocks of the model.
+        backbone: its family.
+    """
+
+    def __init__(self, caches: Sequence[CacheConfig], num_layers: int, backbone: Backbone) -> None:
+        self.caches, self.spans = caches, place(caches, num_layers)
+        self._backbone = backbone
+        self.forget()
+
+    def forget(self) -> None:
+        """Free everything that is remembered."""
+        self._runs: dict[tuple[int, int], CacheRun] = {}
+        self._guidance: GuidanceRun | None = None
+        self._guided: bool | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._runs and self._guidance is None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are remembered now, over all guidance calls."""
+        guidance = 0 if self._guidance is None else self._guidance.nbytes
+        return guidance + sum(run.nbytes for run in self._runs.values())
+
+    def told_samples(self, sample_rows: int | None) -> None:
+        """The scheduler stepped so many rows: equal latents were no guidance if those are all."""
+        for run in self._runs.values():
+            if sample_rows == run.num_rows:
+                run.separate_rows()
+                self._guided = False
+        if self._guidance is not None and sample_rows == self._guidance.num_rows:
+            self._guidance, self._guided = None, False
+
+    def begin_forward(
+        self,
+        transformer: nn.Module,
+        arguments: Mapping[str, Any],
+        position: Position,
+        grid: Grid | None,
+        guided: bool | None,
+    ) -> BegunCall:
+        """Decide what is known before the blocks run.
+
+        Args:
+            transformer: the transformer.
+            arguments: of the call.
+            position: where in the run.
+            grid: the coarse grid of pooled blocks.
+            guided: whether rows b and b + R/2 belong to one sample, `None` to look.
+        """
+        rows = arguments["hidden_states"].shape[0]
+        sites: list[SiteCall] = []
+        guidance = None
+        wanted = position.branch == 0 and any(cache.site.is_guidance for cache in self.caches)
+        if wanted and self._is_guided(transformer, arguments, guided):
+            guidance = self._begin_guidance(arguments, position)
+        present = None if guidance is None or guidance.mode == "all" else guidance.rows
+        runs = []
+        for index, cache in enumerate(self.caches):
+            if cache.site.is_guidance:
+                if guidance is not None:
+                    sites.append(SiteCall(index, frozenset(), guidance))
+                continue
+            run = self._runs.get((index, position.branch))
+            if run is None:
+                together = self._rows_per_sample(
+                    cache, index, transformer, arguments, guided, guidance is not None
+                )
+                run = self._open(index, position.branch, rows, together)
+            self._begin(run, position, grid, present, arguments["hidden_states"].device)
+            runs.append(run)
+            sites.append(SiteCall(index, frozenset(layers_of(run.spans)), run))
+        replaced = {} if present is None or guidance is None else guidance.arguments(arguments)
+        return BegunCall(runs, guidance, replaced, sites)
+
+    def _begin(
+        self,
+        run: CacheRun,
+        position: Position,
+        grid: Grid | None,
+        present: range | None,
+        device: Any,
+    ) -> None:
+        run.begin_step(position.step, position.fraction, grid, present)
+        if run.config.per_sample:
+            return  # it decides inside the network
+        action = run.config.policy.action(
+            position.step, run.last_computed, position.fraction, position.num_steps
+        )
+        run.follow_plan(action == "compute", device)
+
+    def _begin_guidance(self, arguments: Mapping[str, Any], position: Position) -> GuidanceRun:
+        latents = arguments["hidden_states"]
+        if self._guidance is None:
+            config = next(cache for cache in self.caches if cache.site.is_guidance)
+            samples = _paired(latents.shape[0], 2)
+            first = self._backbone.conditional_first
+            self._guidance = GuidanceRun(config, samples, first)
+        run = self._guidance
+        action = run.config.policy.action(
+            position.step, run.last_computed, position.fraction, position.num_steps
+        )
+        run.begin_step(position.step, action == "compute", latents.device)
+        return run
+
+    def _open(self, index: int, branch: int, rows: int, together: int) -> CacheRun:
+        leader = self._runs.get((index, 0))
+        run = CacheRun(
+            self.caches[index], _paired(rows, together), together, leader, self.spans[index]
+        )
+        self._runs[index, branch] = run
+        return run
+
+    def _rows_per_sample(
+        self,
+        cache: CacheConfig,
+        index: int,
+        transformer: nn.Module,
+        arguments: Mapping[str, Any],
+        guided: bool | None,
+        rows_leave: bool,
+    ) -> int:
+        leader = self._runs.get((index, 0))
+        if leader is not None:
+            return leader.rows_per_sample
+        if guided is not None:
+            return 2 if guided else 1
+        # Only decisions sample by sample need to know, and who leaves out rows of samples.
+        if not (cache.per_sample or rows_leave or cache.guard_factor is not None):
+            return 1
+        return 2 if self._is_guided(transformer, arguments, guided) else 1
+
+    def _is_guided(
+        self, transformer: nn.Module, arguments: Mapping[str, Any], guided: bool | None
+    ) -> bool:
+        """Reads the device once a run, unless it was said."""
+        if guided is not None:
+            return guided
+        if self._guided is None:
+            latents = arguments["hidden_states"]
+            self._guided = self._backbone.is_guided(transformer, latents, arguments)
+        return self._guided
+
+
+def _paired(rows: int, rows_per_sample: int) -> int:
+    """Samples of so many rows."""
+    if rows % rows_per_sample:
+        raise RunError(
+            f"guidance: {rows} rows can't be pairs of guidance rows; pass guidance=False to"
+            " dit_accel.run, or both rows of every sample in one call"
+        )
+    return rows // rows_per_sample

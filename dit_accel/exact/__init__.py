@@ -1,0 +1,1 @@
+"""Rewrites that change no result beyond rounding: one file each, joined in `rewrites`."""

@@ -1,0 +1,1 @@
+"""Caches: a site (what is remembered), a predictor (how it is forecast), a policy (when not)."""

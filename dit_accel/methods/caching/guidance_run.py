@@ -1,0 +1,133 @@
+"""The run state of a cache at site `guidance`: unconditional rows that are not computed.
+
+With `c` and `u` the transformer's outputs of the conditional and unconditional rows, `c - u` is
+remembered where both are computed; where only `c` is, `u = c - forecast(c - u)`. The step alone
+decides, so all samples have one history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.cache_run import Mode
+from dit_accel.methods.caching.ring import Ring
+from dit_accel.methods.caching.timeline import RowTimeline
+
+
+@dataclass(frozen=True)
+class _Half:
+    """The conditional half of an argument, so that equal tensors have equal halves."""
+
+    source: torch.Tensor
+    version: int
+    half: torch.Tensor
+
+
+class GuidanceRun:
+    """One run of a batch whose rows are both guidance rows of each sample.
+
+    Args:
+        config: the cache.
+        num_samples: samples of the batch.
+        conditional_first: whether the conditional rows come first.
+    """
+
+    def __init__(self, config: CacheConfig, num_samples: int, conditional_first: bool) -> None:
+        self.config, self.num_samples = config, num_samples
+        first = 0 if conditional_first else num_samples
+        self._conditional = range(first, first + num_samples)
+        self._timeline = RowTimeline(config.predictor.snapshots)
+        dtype = torch.float32 if config.history == "float32" else None
+        self._ring = Ring(config.predictor.snapshots, num_samples, dtype)
+        self._table: torch.Tensor | None = None
+        self._places: torch.Tensor | None = None
+        self._halves: dict[str, _Half] = {}
+        self.last_computed: int | None = None
+        self.mode: Mode = "all"
+
+    @property
+    def num_rows(self) -> int:
+        """Batch rows, unconditional ones included."""
+        return 2 * self.num_samples
+
+    @property
+    def need(self) -> list[bool]:
+        """Whether each sample's unconditional row is computed."""
+        return [self.mode == "all"] * self.num_samples
+
+    @property
+    def guarded(self) -> list[bool]:
+        """None: the rows were left out before a forecast could be judged."""
+        return [False] * self.num_samples
+
+    @property
+    def rows(self) -> range:
+        """The rows that are present."""
+        return range(self.num_rows) if self.mode == "all" else self._conditional
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes remembered now."""
+        return self._ring.nbytes
+
+    def begin_step(self, step: int, compute: bool, device: torch.device) -> None:
+        """The policy has decided on `step`; without a history it is computed."""
+        timeline = self._timeline
+        if compute or not timeline.steps:
+            timeline.record(step, None)
+            self.mode, self.last_computed = "all", step
+            places = torch.arange(self.num_samples) + timeline.slot * self.num_samples
+            self._places = places.to(device, non_blocking=True)
+            return
+        self.mode = "none"
+        weights = timeline.in_slots(self.config.predictor.weights(timeline.steps, step))
+        if self._table is None:
+            dtype = self._ring.weight_dtype
+            self._table = torch.zeros(weights.shape, dtype=dtype, device=device)
+        self._table.copy_(torch.from_numpy(np.asarray(weights)), non_blocking=True)
+
+    def arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The transformer's arguments for the conditional rows alone."""
+        return {name: self._half(name, value) for name, value in arguments.items()}
+
+    def _half(self, name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: self._half(f"{name}.{key}", item) for key, item in value.items()}
+        if not torch.is_tensor(value) or value.ndim == 0 or len(value) != self.num_rows:
+            return value
+        # Exact rewrites know tensors by identity; a fresh half would be read anew in each step.
+        known = self._halves.get(name)
+        version = -1 if value.is_inference() else value._version
+        if known is not None and known.source is value and known.version == version >= 0:
+            return known.half
+        half = value[self._conditional.start : self._conditional.stop]
+        if name != "hidden_states":
+            self._halves[name] = _Half(value, version, half)
+        return half
+
+    def complete(self, output: torch.Tensor) -> torch.Tensor:
+        """Remember, or put the unconditional rows back: `[P, C, H, W] -> [R, C, H, W]`."""
+        if self.mode == "all":
+            first, second = output.chunk(2)
+            conditional_first = self._conditional.start == 0
+            difference = first - second if conditional_first else second - first
+            assert self._places is not None
+            self._ring.push(difference.flatten(2), self._places)
+            return output
+        assert self._table is not None
+        forecast = self._ring.forecast(self._table, 0, self.num_samples).reshape(output.shape)
+        null = output - forecast.to(output.dtype)
+        rows = [output, null] if self._conditional.start == 0 else [null, output]
+        return torch.cat(rows)
+
+    def complete_output(self, output: Any) -> Any:
+        """The same for what a transformer returns: a tuple, or an output with `sample`."""
+        if isinstance(output, tuple):
+            return (self.complete(output[0]), *output[1:])
+        return type(output)(sample=self.complete(output.sample))

@@ -1,0 +1,54 @@
+"""Which blocks of a model each cache of a plan remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from dit_accel.errors import PlanError, UnsupportedError
+from dit_accel.methods.caching.cache import CacheConfig
+
+Spans = list[range]
+
+
+def place(caches: Sequence[CacheConfig], num_layers: int) -> list[Spans]:
+    """The spans of each cache on a model of `num_layers` blocks; none for site `guidance`.
+
+    Raises:
+        PlanError: blocks that the model has not, or that two caches remember.
+        UnsupportedError: a policy that looks at the first block of a model that has no other.
+    """
+    placed = []
+    for cache in caches:
+        if cache.per_sample and num_layers < 2:
+            raise UnsupportedError(
+                "cache.policy: it computes the first block always, and this model has"
+                f" {num_layers} block(s); expected at least 2, or use policy interval"
+            )
+        placed.append(cache.spans(num_layers))
+    _refuse_overlaps(caches, placed)
+    return placed
+
+
+def layers_of(spans: Spans) -> list[int]:
+    """All blocks of some spans."""
+    return [layer for span in spans for layer in span]
+
+
+def _refuse_overlaps(caches: Sequence[CacheConfig], placed: list[Spans]) -> None:
+    for (i, first), (j, second) in combinations(enumerate(placed), 2):
+        both = set(layers_of(first)) & set(layers_of(second))
+        if both:
+            raise PlanError(
+                f"cache[{i}] and cache[{j}] would both remember the blocks {sorted(both)}, expected"
+                " at most one cache a block; set first and last of site deep apart"
+            )
+    for index, (cache, spans) in enumerate(zip(caches, placed, strict=True)):
+        others = [layers_of(other) for k, other in enumerate(placed) if k != index]
+        looked_at = set(range(spans[0][0])) if cache.per_sample else set()
+        if any(looked_at & set(layers) for layers in others):
+            raise PlanError(
+                f"cache[{index}]: policy {cache.policy.method} looks at the blocks before block"
+                f" {spans[0][0]}, and another cache leaves some of them out; let that one begin"
+                " after this one, or use policy interval here"
+            )

@@ -1,0 +1,1 @@
+"""Policies: which steps and which samples are computed, one file each."""

@@ -1,0 +1,1 @@
+"""Predictors: how what is remembered becomes a forecast, one file each."""

@@ -1,0 +1,1 @@
+"""Sites: what a cache remembers, one file each."""

@@ -1,0 +1,39 @@
+"""One residual for the deep blocks; the shallow ones are computed in every step.
+
+What a solver can't do: the shallow blocks see the present latents in every step, so that only the
+slower part of the network is forecast.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.methods.caching.sites.site import Site
+from dit_accel.methods.registry import register
+
+
+@register("site", kind="deep")
+class DeepSite(Site):
+    """`site: {kind: deep, first: 1, last: -1}`.
+
+    Args:
+        first: first block that is remembered; those before are always computed.
+        last: last block that is remembered, included; -1 is the model's last, -2 the one before.
+    """
+
+    kind: Literal["deep"] = "deep"
+    first: Annotated[int, Field(ge=0)] = 1
+    last: int = -1
+
+    def spans(self, num_layers: int, leading: int) -> list[range]:
+        """The blocks from `first` to `last`."""
+        last = self.last if self.last >= 0 else num_layers + self.last
+        if not self.first <= last < num_layers:
+            expected = f"first <= last < {num_layers}, because there are {num_layers} layers"
+            remedy = f"write for instance {{kind: deep, first: {min(1, num_layers - 1)}}}"
+            found = {"first": self.first, "last": self.last}
+            raise PlanError(Problem("cache.site", mismatch(found, expected, remedy)))
+        return [range(max(self.first, leading), last + 1)]

@@ -1,0 +1,120 @@
+"""Which combinations of site, predictor and policy there are, and why others are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dit_accel.errors import PlanError
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.placement import place
+from dit_accel.methods.registry import find, kinds
+from dit_accel.plan import Plan
+
+FIRST_BLOCK = {"policy": "first_block"}
+GUIDANCE = {"site": "guidance", "policy": "interval"}
+
+
+def deep(first: int, last: int, policy: str = "interval") -> dict[str, Any]:
+    return {"site": {"kind": "deep", "first": first, "last": last}, "policy": policy}
+
+
+def refusal(caches: Any, num_layers: int = 8) -> str:
+    with pytest.raises(PlanError) as raised:
+        place(Plan.load({"cache": caches}).cache, num_layers)
+    return str(raised.value)
+
+
+def test_one_cache_and_a_list_of_one_are_the_same_plan() -> None:
+    assert Plan.load({"cache": FIRST_BLOCK}) == Plan.load({"cache": [FIRST_BLOCK]})
+    assert Plan.load({"cache": [FIRST_BLOCK]}).to_dict()["cache"]["policy"] == "first_block"
+
+
+def test_a_list_is_written_back_as_a_list() -> None:
+    plan = Plan.load({"cache": [deep(1, -1), GUIDANCE]})
+    assert [cache.method for cache in plan.cache] == [
+        "deep/polynomial/interval",
+        "guidance/polynomial/interval",
+    ]
+    assert Plan.from_yaml(plan.to_yaml()) == plan
+    assert list(plan.methods) == ["cache[0]", "cache[1]"]
+
+
+@pytest.mark.parametrize("predictor", kinds("predictor"))
+@pytest.mark.parametrize("site", kinds("site"))
+def test_every_linear_predictor_goes_with_every_site(site: str, predictor: str) -> None:
+    cache = CacheConfig(site=site, predictor=predictor, policy="interval")
+    assert cache.predictor.snapshots >= 1
+
+
+@pytest.mark.parametrize(
+    ("caches", "parts"),
+    [
+        (
+            {"site": "guidance", "policy": "first_block"},
+            ["cache.policy: first_block decides inside", "use policy interval or list"],
+        ),
+        (
+            deep(0, -1, "first_block"),
+            ["cache.policy: first_block looks at the blocks", "first to 1"],
+        ),
+        ({**GUIDANCE, "guard": 4.0}, ["cache.guard: got 4.0", "remove guard"]),
+        ({"policy": "interval", "guard": 0.5}, ["cache.guard: got 0.5", "at least 1"]),
+        ({"policy": "interval", "guard": True}, ["cache.guard: got true", "auto, false"]),
+        ([GUIDANCE, GUIDANCE], ["two caches at site guidance"]),
+        ([deep(1, 3, "first_block"), deep(5, 6, "first_block")], ["at most one", "once a step"]),
+        ([{"policy": "interval"}, deep(1, 2)], ["site model remembers all blocks"]),
+        ([deep(1, 4), deep(4, 6)], ["cache[0] and cache[1]", "[4]", "first and last"]),
+        ([deep(0, 1), deep(3, 5, "first_block")], ["cache[1]", "leaves some of them out"]),
+        (deep(1, 8), ["cache.site: got", "first <= last < 8", "8 layers"]),
+        (deep(5, 3), ["first <= last < 8"]),
+        ({"policy": {"kind": "list", "compute": [1, 2]}}, ["cache.policy.compute: got [1, 2]"]),
+        ({"policy": {"kind": "list", "compute": [0, 2, 2]}}, ["ascending order from 0"]),
+        ({"policy": {"kind": "magnitude"}}, ["cache.policy.ratios: missing"]),
+        ([{"policy": "interval"}, {"policy": "nope"}], ['cache[1].policy: got "nope"']),
+        ([], ["cache: got [], expected a mapping"]),
+        ([3], ["cache[0]: got 3, expected a mapping"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(caches: Any, parts: list[str]) -> None:
+    message = refusal(caches)
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("which", [GUIDANCE, FIRST_BLOCK, {"policy": "interval", "guard": 4}])
+def test_a_kept_matching_contradicts_caches_that_change_the_rows(which: dict[str, Any]) -> None:
+    document = {"cache": which, "merge": {"kind": "tome2d", "reuse_steps": 2}}
+    with pytest.raises(PlanError, match=r"merge\.reuse_steps must be 1"):
+        Plan.load(document)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [{"kind": "list", "compute": [0, 7]}, {"kind": "magnitude", "ratios": [1.0] * 5}],
+)
+def test_a_policy_for_another_number_of_steps_is_refused(policy: dict[str, Any]) -> None:
+    plan = Plan.load({"cache": {"policy": policy}})
+    plan.check_against(4)
+    with pytest.raises(PlanError, match=r"cache: policy\.(compute|ratios): got"):
+        plan.check_against(4, 6)
+
+
+def test_places() -> None:
+    caches = Plan.load({"cache": [deep(1, 3, "first_block"), deep(5, -2), GUIDANCE]}).cache
+    assert place(caches, 8) == [[range(1, 4)], [range(5, 7)], []]
+    block = CacheConfig(site="block", policy="first_block")
+    assert place([block], 4) == [[range(1, 2), range(2, 3), range(3, 4)]]
+
+
+def test_the_guard_is_on_where_the_device_is_read_anyway() -> None:
+    assert CacheConfig(**FIRST_BLOCK).guard_factor == 8.0
+    assert CacheConfig(policy="interval").guard_factor is None
+    assert CacheConfig(policy="interval", guard=3).guard_factor == 3.0
+    assert CacheConfig(**FIRST_BLOCK, guard=False).guard_factor is None
+
+
+def test_an_axis_of_another_kind_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"policy: got .*family 'policy'"):
+        CacheConfig(policy=find("site", "model")())
