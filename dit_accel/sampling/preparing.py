@@ -17,7 +17,7 @@ from dit_accel.measure.architectures import Architecture, load_architecture
 from dit_accel.measure.provenance import provenance
 from dit_accel.methods.caching.placement import place
 from dit_accel.plan import Plan
-from dit_accel.program import check_depth, step_table
+from dit_accel.program import step_table
 from dit_accel.reference_models import available
 from dit_accel.sampling.conditions import Conditions
 from dit_accel.sampling.conditions.coco import coco_conditions
