@@ -260,10 +260,10 @@ class Installation:
         call: BegunCall,
     ) -> None:
         self._complete_guidance(call.guidance)
-        owners = {layer: run for run in call.runs for layer in run.rings}
+        owners = {layer: run for run in call.runs for layer in run.memory.rings}
         for layer, hook in enumerate(self._blocks):
             hook.density, hook.cache = layers[layer].density, owners.get(layer)
-            hook.ring = None if hook.cache is None else hook.cache.rings[layer]
+            hook.ring = None if hook.cache is None else hook.cache.memory.rings[layer]
         for run in call.runs:
             if run.config.per_sample:
                 self._blocks[0].probe = run

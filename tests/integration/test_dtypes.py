@@ -29,7 +29,7 @@ def outputs(
             found.append(family.predict(transformer, latents, 600 - 40 * index, condition))
             installation = installation_of(transformer)
             for run in installation._caches._runs.values() if installation else ():
-                remembered |= {ring.buffer.dtype for ring in run.rings.values()}
+                remembered |= {ring.buffer.dtype for ring in run.memory.rings.values()}
     return torch.stack(found), remembered
 
 

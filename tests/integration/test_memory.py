@@ -62,7 +62,7 @@ def test_snapshots_own_their_memory_and_no_graph(layout: TinyFamily) -> None:
     with dit_accel.run(transformer, timesteps=6):
         for _ in layout.steps_of(transformer):
             for cache in installation._caches._runs.values():
-                for ring in cache.rings.values():
+                for ring in cache.memory.rings.values():
                     assert ring.start is None and ring.pending is None
                     assert ring.buffer is not None and ring.buffer.grad_fn is None
                     assert ring.buffer.untyped_storage().nbytes() == ring.buffer.nbytes

@@ -93,7 +93,7 @@ class CacheConfig(MethodConfig):
     @property
     def per_sample(self) -> bool:
         """Whether samples are decided one by one, while the step runs."""
-        return self.policy.per_sample
+        return self.policy.looks_at != "nothing"
 
     @property
     def guard_factor(self) -> float | None:
@@ -104,7 +104,7 @@ class CacheConfig(MethodConfig):
 
     def spans(self, num_layers: int) -> list[range]:
         """The ranges of blocks that are remembered; none at site `guidance`."""
-        return self.site.spans(num_layers, 1 if self.per_sample else 0)
+        return self.site.spans(num_layers, 1 if self.policy.looks_at == "first_blocks" else 0)
 
     def conflicts_with(self, plan: Plan) -> str | None:
         """A matching kept over the steps would depend on which batch-mates were computed."""

@@ -40,7 +40,7 @@ def step(
     """One step of a span that adds to the rows it computes."""
     run.begin_step(index, 0.0, None, rows)
     run.choose(need, CPU)
-    ring = run.rings[0]
+    ring = run.memory.rings[0]
     if run.mode == "none":
         return run.forecast(ring, x)
     return run.close_span(ring, run.open_span(ring, x) + adds)
@@ -73,7 +73,7 @@ def test_rows_that_were_not_computed_keep_their_history() -> None:
     got = step(run, 2, [False, False], zeros)
     # The first sample went 1, 3 at the steps 0, 1; the second was only ever seen at step 0.
     assert got[:, 0, 0].tolist() == [5.0, 1.0]
-    assert [timeline.steps for timeline in run.timelines] == [(1, 0), (0,)]
+    assert [timeline.steps for timeline in run.memory.timelines] == [(1, 0), (0,)]
 
 
 def test_arguments_with_one_entry_a_row_are_selected() -> None:
@@ -98,7 +98,7 @@ def decide(run: CacheRun, hidden_states: torch.Tensor) -> None:
     """Decide on the first block's output and compute what is needed, which adds one."""
     run.decide(hidden_states)
     if run.mode != "none":
-        ring = run.rings[1]
+        ring = run.memory.rings[1]
         run.close_span(ring, run.open_span(ring, hidden_states) + 1.0)
 
 
@@ -139,26 +139,26 @@ def test_rows_that_are_absent_keep_their_history() -> None:
     """The second half of the rows is left out of a step, as unconditional rows may be."""
     run, half = opened(INTERVAL, 2, rows_per_sample=2), torch.zeros(2, 2, 3)
     step(run, 1, [True, True], half, rows=range(0, 2), adds=3.0)
-    assert [timeline.steps for timeline in run.timelines] == [(1, 0), (1, 0), (0,), (0,)]
+    assert [timeline.steps for timeline in run.memory.timelines] == [(1, 0), (1, 0), (0,), (0,)]
     got = step(run, 2, [False, False], torch.zeros(4, 2, 3))
     assert got[:, 0, 0].tolist() == [5.0, 5.0, 1.0, 1.0]
     got = step(run, 3, [False, True], half, rows=range(2, 4), adds=4.0)
     assert got[:, 0, 0].tolist() == [1.0, 4.0]
-    assert run.timelines[3].steps == (3, 0) and run.timelines[1].steps == (1, 0)
+    assert run.memory.timelines[3].steps == (3, 0) and run.memory.timelines[1].steps == (1, 0)
 
 
 def test_snapshots_are_written_where_they_were_allocated() -> None:
     run = opened(CacheConfig(policy="interval", predictor={"kind": "polynomial", "order": 2}), 2)
-    buffer = run.rings[0].buffer
+    buffer = run.memory.rings[0].buffer
     assert buffer is not None
     address, zeros = buffer.data_ptr(), torch.zeros(2, 2, 3)
     for index in range(1, 6):
         step(run, index, [True, index % 2 == 0], zeros, adds=float(index))
-        weights = run.weights
+        weights = run.memory.weights
     step(run, 6, [False, False], zeros)
-    assert run.rings[0].buffer is buffer and buffer.data_ptr() == address
-    assert weights is not None and run.weights is not None
-    assert weights.data_ptr() == run.weights.data_ptr()
+    assert run.memory.rings[0].buffer is buffer and buffer.data_ptr() == address
+    assert weights is not None and run.memory.weights is not None
+    assert weights.data_ptr() == run.memory.weights.data_ptr()
     kept = sorted(buffer[:, 0, 0, 0].tolist()), sorted(buffer[:, 1, 0, 0].tolist())
     assert kept == ([3.0, 4.0, 5.0], [1.0, 2.0, 4.0])
 
@@ -169,7 +169,7 @@ def test_the_guard_computes_the_sample_whose_forecast_runs_away(bad: float) -> N
     config = CacheConfig(policy="interval", guard=4.0)
     run = opened(config, 2)
     step(run, 1, [True, True], torch.zeros(2, 2, 3))
-    buffer = run.rings[0].buffer
+    buffer = run.memory.rings[0].buffer
     assert buffer is not None
     buffer[:, 1, 0, 0] = bad
     run.begin_step(2, 0.0, None)

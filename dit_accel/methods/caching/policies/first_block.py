@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
-
-from dit_accel.methods.caching.policies.policy import CacheAction, Policy
+from dit_accel.methods.caching.judges.first_blocks import FirstBlocksJudge
+from dit_accel.methods.caching.judges.judge import Judge
+from dit_accel.methods.caching.policies.policy import CacheAction, LooksAt, Policy
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
 from dit_accel.schedule import Schedule, within
@@ -30,7 +30,7 @@ class FirstBlock(Policy):
             suit 20.
     """
 
-    per_sample: ClassVar[bool] = True
+    looks_at: ClassVar[LooksAt] = "first_blocks"
     kind: Literal["first_block"] = "first_block"
     threshold: Annotated[Schedule, within(0)] = Schedule.constant(0.1)
 
@@ -40,9 +40,9 @@ class FirstBlock(Policy):
         """The first step is computed, the others are decided while they run."""
         return "compute" if last is None else "decide"
 
-    def needed(self, change: torch.Tensor, fraction: float) -> torch.Tensor:
-        """Samples whose first blocks changed by more than the threshold, bool `[B]`."""
-        return change > self.threshold.scalar(fraction)
+    def judge(self, num_rows: int) -> Judge:
+        """See `dit_accel.methods.caching.judges.first_blocks`."""
+        return FirstBlocksJudge(num_rows, self.threshold.scalar)
 
     def works_at(self, site: Site) -> str | None:
         """It needs computed blocks to look at, before anything is left out."""

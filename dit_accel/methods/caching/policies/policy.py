@@ -5,20 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
-import torch
-
+from dit_accel.methods.caching.judges.judge import Judge
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.config import MethodConfig
 
+LooksAt = Literal["nothing", "first_blocks"]
 CacheAction = Literal["compute", "forecast", "decide"]
 
 
 class Policy(MethodConfig):
     """Which steps are computed; for policies that look at the data, which samples."""
 
-    # Whether samples are decided one by one while the step runs, by how far the residual of the
-    # first blocks has moved since they were last computed; one read by the host a step.
-    per_sample: ClassVar[bool] = False
+    # What decides sample by sample while the step runs, at one read by the host a step.
+    looks_at: ClassVar[LooksAt] = "nothing"
 
     @abstractmethod
     def action(
@@ -33,9 +32,9 @@ class Policy(MethodConfig):
             num_steps: how many steps there are, `None` if unknown.
         """
 
-    def needed(self, change: torch.Tensor, fraction: float) -> torch.Tensor:
-        """Which samples are computed, bool `[B]`, by the change `[B]` of their first blocks."""
-        return torch.ones_like(change, dtype=torch.bool)
+    def judge(self, num_rows: int) -> Judge | None:
+        """The memory that decisions sample by sample go by, for `R` rows; `None` without."""
+        return None
 
     def works_at(self, site: Site) -> str | None:
         """Why this policy makes no sense at `site`, with the remedy; `None` where it does."""

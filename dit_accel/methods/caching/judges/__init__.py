@@ -1,0 +1,1 @@
+"""Judges: run states of the policies that look at the data, one file each."""

@@ -1,0 +1,127 @@
+"""What a cache over blocks remembers, row by row, and the forecasts that are made of it.
+
+Rows, not samples, own histories: of the `R` rows of the batch a call may hold only a range of `P`,
+because another cache has left out the unconditional ones. Those keep theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.norm_guard import NormGuard
+from dit_accel.methods.caching.ring import Ring
+from dit_accel.methods.caching.timeline import RowTimeline
+from dit_accel.tokens.grid import Grid
+
+
+class SpanMemory:
+    """Rings of all spans of one cache, in one guidance call.
+
+    Args:
+        config: the cache.
+        num_rows: `R`.
+        spans: ranges of blocks that are remembered.
+
+    Attributes:
+        rings: the memory of each layer's span.
+        timelines: when each row was computed.
+        rows: the rows that are present, of all rows of the batch.
+        weights: of this step's forecasts, `[K, P]`.
+    """
+
+    def __init__(self, config: CacheConfig, num_rows: int, spans: list[range]) -> None:
+        self.config, self.spans, self.num_rows = config, spans, num_rows
+        capacity = config.predictor.snapshots
+        self.timelines = [RowTimeline(capacity) for _ in range(num_rows)]
+        dtype = torch.float32 if config.history == "float32" else None
+        self.rings: dict[int, Ring] = {}
+        for span in spans:
+            ring = Ring(capacity, num_rows, dtype, self._new_guard())
+            self.rings.update(dict.fromkeys(span, ring))
+        self.rows = range(num_rows)
+        self.weights: torch.Tensor | None = None
+        self._places: torch.Tensor | None = None
+        self._table: torch.Tensor | None = None
+        self._step = 0
+        self._grid: Grid | None = None
+
+    def _new_guard(self) -> NormGuard | None:
+        factor = self.config.guard_factor
+        return None if factor is None else NormGuard(self.num_rows, factor)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes remembered now."""
+        # The layers of a span share one memory.
+        return sum({id(ring): ring.nbytes for ring in self.rings.values()}.values())
+
+    def begin_step(self, step: int, grid: Grid | None, rows: range) -> None:
+        """A forward of these rows begins, with this coarse grid of its pooled blocks."""
+        self._step, self._grid, self.rows = step, grid, rows
+        for ring in self.rings.values():
+            ring.start = ring.pending = None
+
+    def seen(self, row: int) -> bool:
+        """Whether a row was computed before."""
+        return bool(self.timelines[row].steps)
+
+    def weigh(self, device: torch.device) -> None:
+        """Settle the weights of this step's forecasts; they speak of the history before it."""
+        first, dtype = self.rows.start, next(iter(self.rings.values())).weight_dtype
+        made: dict[tuple[int, ...], Any] = {(): np.empty(0)}
+        columns = []
+        for row in self.rows:
+            timeline = self.timelines[row]
+            if timeline.steps not in made:
+                made[timeline.steps] = self.config.predictor.weights(timeline.steps, self._step)
+            columns.append(timeline.in_slots(made[timeline.steps]))
+        if self._table is None:  # memory that stays where it is
+            shape = (self.config.predictor.snapshots, self.num_rows)
+            self._table = torch.zeros(shape, dtype=dtype, device=device)
+        self.weights = self._table[:, first : self.rows.stop]
+        self.weights.copy_(torch.from_numpy(np.stack(columns, axis=1)), non_blocking=True)
+
+    def record(self, rows: list[int], device: torch.device) -> None:
+        """These rows are computed in this step."""
+        for row in rows:
+            self.timelines[row].record(self._step, self._grid)
+        if rows:
+            # Where in the rings each present row's newest snapshot goes.
+            places = [self.timelines[row].slot * self.num_rows + row for row in self.rows]
+            self._places = torch.tensor(places).to(device, non_blocking=True)
+
+    def doubts(self, rows_per_sample: int) -> torch.Tensor | None:
+        """Bool `[B]`: samples whose forecast can't be trusted; `None` where nothing is judged.
+
+        Args:
+            rows_per_sample: rows of a sample that are present.
+        """
+        found = None
+        for span in self.spans:
+            ring = self.rings[span[0]]
+            if ring.guard is None or ring.buffer is None or ring.buffer.device.type == "meta":
+                return None
+            if ring.pending is None:
+                ring.pending = self.forecast(ring)
+            wrong = ring.guard.doubts(ring.pending, self.rows.start, rows_per_sample)
+            found = wrong if found is None else found | wrong
+        return found
+
+    def remember(self, ring: Ring, residual: torch.Tensor, mask: torch.Tensor | None) -> None:
+        """Take in what was computed, `[P, N, C]`, of the rows in `mask` `[P]`, all if `None`."""
+        assert self._places is not None
+        ring.push(residual, self._places, mask)
+        if ring.guard is not None:
+            ring.guard.note(residual, self.rows.start, mask)
+
+    def forecast(self, ring: Ring) -> torch.Tensor:
+        """The residual of a span, `[P, N, C]`."""
+        if ring.pending is not None:
+            pending, ring.pending = ring.pending, None
+            return pending
+        assert self.weights is not None
+        return ring.forecast(self.weights, self.rows.start, self.rows.stop)
