@@ -13,6 +13,7 @@ from dit_accel.cli.bench import bench
 from dit_accel.cli.evaluate import evaluate
 from dit_accel.cli.explain import explain
 from dit_accel.cli.export import export
+from dit_accel.cli.frontier import frontier
 from dit_accel.cli.generate import generate
 from dit_accel.cli.plans import plans
 from dit_accel.cli.reference import reference
@@ -51,6 +52,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     score,
     report,
     evaluate,
+    frontier,
     export,
 )
 for command in _COMMANDS:

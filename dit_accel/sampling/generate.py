@@ -66,7 +66,7 @@ class _Maker:
 
     def make(self, specs: Sequence[SampleSpec]) -> tuple[float, np.ndarray]:
         """Seconds of the batch, and its images uint8 [B, H, W, 3]."""
-        batch = _image_batch(specs, self.guidance_scale)
+        batch = image_batch(specs, self.guidance_scale)
         with deterministic_kernels() if self.deterministic else nullcontext():
             conditions = encode_text(self.pipe, batch)
             return timed(lambda: self._images(batch, conditions), self.pipe._execution_device)
@@ -180,7 +180,12 @@ def _filled(specs: Sequence[SampleSpec], batch_size: int) -> list[SampleSpec]:
     return [*specs, *[specs[-1]] * (batch_size - len(specs))]
 
 
-def _image_batch(specs: Sequence[SampleSpec], guidance_scale: float) -> ImageBatch:
+def image_batch(specs: Sequence[SampleSpec], guidance_scale: float) -> ImageBatch:
+    """The batch of these specs, in their order.
+
+    Raises:
+        DitAccelError: some have a label and some a prompt.
+    """
     seeds = tuple(spec.seed for spec in specs)
     labels = tuple(spec.class_label for spec in specs if spec.class_label is not None)
     prompts = tuple(spec.prompt for spec in specs if spec.prompt is not None)

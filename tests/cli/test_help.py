@@ -66,6 +66,7 @@ COMMANDS = {
     },
     "report": {"--output"},
     "evaluate": {"--set", "--report", "--shard", "--quiet"},
+    "frontier": {"--set", "--report", "--select"},
     "export": {"--allow-partial"},
 }
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"})
