@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from dit_accel.backbones import Backbone
@@ -13,7 +14,7 @@ from dit_accel.errors import RunError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
-from dit_accel.methods.caching.placement import layers_of, place
+from dit_accel.methods.caching.placement import forecast_layers, layers_of, place
 from dit_accel.run_state import Position
 from dit_accel.statistics import SiteCall
 from dit_accel.tokens.grid import Grid
@@ -34,6 +35,12 @@ class BegunCall:
     guidance: GuidanceRun | None = None
     replaced: Mapping[str, Any] = field(default_factory=dict)
     sites: list[SiteCall] = field(default_factory=list)
+
+    @property
+    def watcher(self) -> CacheRun | None:
+        """The run whose policy looks at the latents and waits for the output."""
+        watching = (run for run in self.runs if run.config.policy.looks_at == "latents")
+        return next((run for run in watching if not run.is_follower), None)
 
     @property
     def skipped_layers(self) -> set[int]:
@@ -116,10 +123,11 @@ class CacheRuns:
                 together = self._rows_per_sample(
                     cache, index, transformer, arguments, guided, guidance is not None
                 )
-                run = self._open(index, position.branch, rows, together)
-            self._begin(run, position, grid, present, arguments["hidden_states"].device)
+                tokens = self._backbone.grid(transformer, arguments["hidden_states"])
+                run = self._open(index, position.branch, rows, together, tokens)
+            self._begin(run, position, grid, present, arguments["hidden_states"])
             runs.append(run)
-            sites.append(SiteCall(index, frozenset(layers_of(run.spans)), run))
+            sites.append(SiteCall(index, forecast_layers(cache, run.spans), run))
         replaced = {} if present is None or guidance is None else guidance.arguments(arguments)
         return BegunCall(runs, guidance, replaced, sites)
 
@@ -129,15 +137,23 @@ class CacheRuns:
         position: Position,
         grid: Grid | None,
         present: range | None,
-        device: Any,
+        latents: torch.Tensor,
     ) -> None:
         run.begin_step(position.step, position.fraction, grid, present)
-        if run.config.per_sample:
-            return  # it decides inside the network
-        action = run.config.policy.action(
+        policy, device = run.config.policy, latents.device
+        action = policy.action(
             position.step, run.last_computed, position.fraction, position.num_steps
         )
-        run.follow_plan(action == "compute", device)
+        if policy.looks_at == "nothing":
+            run.follow_plan(action == "compute", device)
+            return
+        if action == "compute":
+            run.force()
+        if policy.looks_at == "latents":
+            run.judge(latents, device)
+        elif policy.looks_at == "history":
+            run.judge(run.memory.history, device)
+        # The others decide inside the network.
 
     def _begin_guidance(self, arguments: Mapping[str, Any], position: Position) -> GuidanceRun:
         latents = arguments["hidden_states"]
@@ -153,11 +169,12 @@ class CacheRuns:
         run.begin_step(position.step, action == "compute", latents.device)
         return run
 
-    def _open(self, index: int, branch: int, rows: int, together: int) -> CacheRun:
+    def _open(
+        self, index: int, branch: int, rows: int, together: int, token_grid: Grid
+    ) -> CacheRun:
         leader = self._runs.get((index, 0))
-        run = CacheRun(
-            self.caches[index], _paired(rows, together), together, leader, self.spans[index]
-        )
+        samples = _paired(rows, together)
+        run = CacheRun(self.caches[index], samples, together, leader, self.spans[index], token_grid)
         self._runs[index, branch] = run
         return run
 
@@ -175,8 +192,9 @@ class CacheRuns:
             return leader.rows_per_sample
         if guided is not None:
             return 2 if guided else 1
-        # Only decisions sample by sample need to know, and who leaves out rows of samples.
-        if not (cache.per_sample or rows_leave or cache.guard_factor is not None):
+        # Only what is done sample by sample needs to know, and who leaves out rows of samples.
+        by_sample = cache.per_sample or cache.predictor.by_sample or cache.guard_factor is not None
+        if not (by_sample or rows_leave):
             return 1
         return 2 if self._is_guided(transformer, arguments, guided) else 1
 

@@ -15,6 +15,7 @@ from diffusers.hooks import ModelHook
 from torch import nn
 
 from dit_accel.errors import UnsupportedError
+from dit_accel.looks import Look
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.ring import Ring
@@ -29,11 +30,13 @@ class TransformerHook(ModelHook):
 
     Attributes:
         guidance: run state of a cache of the guidance difference, where one is at work.
+        watcher: run state of a cache whose policy looks at the output.
     """
 
     def __init__(self, begin: Begin) -> None:
         super().__init__()
         self.guidance: GuidanceRun | None = None
+        self.watcher: CacheRun | None = None
         self._begin = begin
         self._names: list[str] = []
 
@@ -52,8 +55,12 @@ class TransformerHook(ModelHook):
         return (), {**dict(zip(self._names, args, strict=False)), **kwargs, **replaced}
 
     def post_forward(self, module: nn.Module, output: Any) -> Any:
-        """Complete what guidance left out."""
-        return output if self.guidance is None else self.guidance.complete_output(output)
+        """Complete what guidance left out, and show the output."""
+        if self.guidance is not None:
+            output = self.guidance.complete_output(output)
+        if self.watcher is not None:
+            self.watcher.completed(output[0] if isinstance(output, tuple) else output.sample)
+        return output
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _prepare(
@@ -68,6 +75,7 @@ class BlockHook(ModelHook):
     Attributes:
         cache: run state of the cache of this block, `None` where it is always computed.
         probe: run state of the cache that looks at what happens from here, the first block, on.
+        look: what a policy does as this, the first block, is entered.
         ring: what is remembered of the span this block lies in.
         opens, closes: whether it is the first, the last block of its span.
         decides: whether the cache decides here, on the output of the block before.
@@ -78,6 +86,7 @@ class BlockHook(ModelHook):
         super().__init__()
         self.cache: CacheRun | None = None
         self.probe: CacheRun | None = None
+        self.look: Look | None = None
         self.ring: Ring | None = None
         self.opens = self.closes = self.decides = False
         self.density: DensityOperator | None = None
@@ -97,9 +106,11 @@ class BlockHook(ModelHook):
             kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
         if self.probe is not None:
             self.probe.first_input = hidden_states
+        if self.look is not None:
+            self.look(module, hidden_states, kwargs)
         cache = self.cache
         if cache is None:
-            return self._compute(hidden_states, kwargs)
+            return self.compute(hidden_states, kwargs)
         if self.decides:
             cache.decide(hidden_states)
         return self._follow(cache, hidden_states, kwargs)
@@ -119,10 +130,11 @@ class BlockHook(ModelHook):
         if self.opens:
             hidden_states = cache.open_span(ring, hidden_states)
         kwargs = cache.select(kwargs, self._row_arguments)
-        hidden_states = self._compute(hidden_states, kwargs)
+        hidden_states = self.compute(hidden_states, kwargs)
         return cache.close_span(ring, hidden_states) if self.closes else hidden_states
 
-    def _compute(self, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+    def compute(self, hidden_states: torch.Tensor, kwargs: dict[str, Any]) -> torch.Tensor:
+        """The block itself, on pooled tokens where the plan says so."""
         forward: Forward = self.fn_ref.original_forward
         if self.density is None:
             return forward(hidden_states, **kwargs)

@@ -16,6 +16,8 @@ from dit_accel.cache_runs import BegunCall, CacheRuns
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
+from dit_accel.looks import look_of
+from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.cell import Operators
 from dit_accel.observe import SchedulerObserver
@@ -94,7 +96,7 @@ class Installation:
                 self._blocks[span[0]].opens = self._blocks[span[-1]].closes = True
                 for layer in span:
                     self._owners[layer] = index
-            if cache.per_sample:
+            if cache.policy.looks_at == "first_blocks":
                 self._blocks[spans[0][0]].decides = True
 
     @property
@@ -149,9 +151,9 @@ class Installation:
             self.exact.forget()
         self._caches.forget()
         self._merges = {}
-        self._complete_guidance(None)
+        self._show_output(None, None)
         for hook in self._blocks:
-            hook.cache = hook.probe = hook.ring = None
+            hook.cache = hook.probe = hook.look = hook.ring = None
         for attention in self._attentions:
             attention.memory = None
         for feed_forward in self._feed_forwards:
@@ -259,14 +261,16 @@ class Installation:
         layers: tuple[Operators, ...],
         call: BegunCall,
     ) -> None:
-        self._complete_guidance(call.guidance)
+        self._show_output(call.guidance, call.watcher)
         owners = {layer: run for run in call.runs for layer in run.memory.rings}
         for layer, hook in enumerate(self._blocks):
             hook.density, hook.cache = layers[layer].density, owners.get(layer)
             hook.ring = None if hook.cache is None else hook.cache.memory.rings[layer]
         for run in call.runs:
             if run.config.per_sample:
-                self._blocks[0].probe = run
+                first = self._blocks[0]
+                first.probe = run if run.config.policy.looks_at == "first_blocks" else None
+                first.look = look_of(run, self.backbone, self._blocks[-1])
         if len(call.skipped_layers) == self.num_layers:
             return  # no module inside a block will run
         for layer, attention in enumerate(self._attentions):
@@ -277,11 +281,11 @@ class Installation:
             feed_forward.merge = layers[layer].merge_feed_forward
             feed_forward.memory = self._merge_memory(feed_forward.merge, layer, position, grid)
 
-    def _complete_guidance(self, run: GuidanceRun | None) -> None:
-        """Let the hook of the transformer put back what is left out of the rows."""
+    def _show_output(self, guidance: GuidanceRun | None, watcher: CacheRun | None) -> None:
+        """To whom the hook of the transformer hands its output: first who completes the rows."""
         root = self._root()
         if root is not None:
-            root.guidance = run
+            root.guidance, root.watcher = guidance, watcher
 
     def _merge_memory(self, merge: Any, layer: int, position: Position, grid: Grid) -> Any:
         method = merge_of(self.plan)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from dit_accel.errors import PlanError
-from dit_accel.methods.caching.placement import layers_of, place
+from dit_accel.methods.caching.placement import forecast_layers, place
 from dit_accel.methods.caching.policies.policy import CacheAction
 from dit_accel.methods.cell import NOTHING, Cell, MergeMethod, Operators
 from dit_accel.plan import Plan
@@ -87,8 +87,8 @@ def step_table(plan: Plan, num_layers: int, num_steps: int, grid: Grid) -> list[
     table = []
     for step, actions in enumerate(action_table(plan, num_steps)):
         layers: list[CacheAction] = ["compute"] * num_layers
-        for spans, action in zip(placed, actions, strict=True):
-            for layer in layers_of(spans):
+        for cache, spans, action in zip(plan.cache, placed, actions, strict=True):
+            for layer in forecast_layers(cache, spans):
                 layers[layer] = action
         position = _position(step, num_steps)
         cells = resolve_layers(plan, num_layers, position, grid)
@@ -116,11 +116,12 @@ def action_table(plan: Plan, num_steps: int) -> list[tuple[CacheAction, ...]]:
 
 def steps_with_blocks(plan: Plan, num_layers: int, num_steps: int) -> tuple[bool, ...]:
     """For each step of a run, whether any block runs, or may run."""
-    placed = [set(layers_of(spans)) for spans in place(plan.cache, num_layers)]
+    pairs = zip(plan.cache, place(plan.cache, num_layers), strict=True)
+    placed = [forecast_layers(cache, spans) for cache, spans in pairs]
     found = []
     for actions in action_table(plan, num_steps):
-        pairs = zip(placed, actions, strict=True)
-        absent = set().union(*(layers for layers, action in pairs if action == "forecast"))
+        told = zip(placed, actions, strict=True)
+        absent = set().union(*(layers for layers, action in told if action == "forecast"))
         found.append(len(absent) < num_layers)
     return tuple(found)
 

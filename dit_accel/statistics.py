@@ -16,7 +16,7 @@ class SiteCall:
 
     Attributes:
         cache: its number in the plan.
-        layers: blocks that it remembers.
+        layers: blocks that do not run where it forecasts.
         run: its run state until the call is settled.
         rows: rows that were present at its site; the unconditional ones at site `guidance`.
         mode: whether `all`, `some` or `none` of them were computed.

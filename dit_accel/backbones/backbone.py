@@ -55,6 +55,11 @@ class Backbone(Protocol):
     def grid(self, transformer: Any, latents: torch.Tensor) -> Grid:
         """Token grid for latents `[R, C, H, W]`; `UnsupportedError` for impossible sizes."""
 
+    def modulated_input(
+        self, block: Any, hidden_states: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """What the self-attention of a block sees of its input: `[R, N, C] -> [R, N, C]`."""
+
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:

@@ -48,6 +48,17 @@ class DiT(BasicBlocks):
         """The class labels `[R]`."""
         return [arguments.get("class_labels")]
 
+    def modulated_input(
+        self, block: Any, hidden_states: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """`norm1`, by timestep and label; with exact modulations by the row of their table."""
+        timestep, labels = arguments["timestep"], arguments["class_labels"]
+        modulated, *_ = block.norm1(
+            hidden_states, timestep, labels, hidden_dtype=hidden_states.dtype
+        )
+        found: torch.Tensor = modulated
+        return found
+
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:

@@ -48,6 +48,15 @@ class PixArt(BasicBlocks):
         sizes = (arguments.get("added_cond_kwargs") or {}).values()
         return [size for size in sizes if size is not None]
 
+    def modulated_input(
+        self, block: Any, hidden_states: torch.Tensor, arguments: Mapping[str, Any]
+    ) -> torch.Tensor:
+        """`norm1`, shifted and scaled by the block's table and the modulation `[R, 6C]`."""
+        modulation = arguments["timestep"].reshape(len(hidden_states), 6, -1)
+        shift, scale = (block.scale_shift_table[None] + modulation)[:, :2].chunk(2, dim=1)
+        modulated: torch.Tensor = block.norm1(hidden_states) * (1 + scale) + shift
+        return modulated
+
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:

@@ -97,9 +97,12 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
     num_layers = len(backbone.blocks(transformer))
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
-    stream = workload.rows * grid.size * width
-    channels = config.out_channels or config.in_channels
-    latents = workload.batch * channels * inputs["hidden_states"][0, 0].numel()
+    cells = inputs["hidden_states"][0, 0].numel()
+    elements = _Elements(
+        stream=workload.rows * grid.size * width,
+        latents=workload.rows * config.in_channels * cells,
+        outputs=workload.batch * (config.out_channels or config.in_channels) * cells,
+    )
     return Explanation(
         model=architecture.name,
         plan=plan,
@@ -109,22 +112,33 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
         num_layers=num_layers,
         cost=run_cost(architecture, plan, workload),
         caches=tuple(
-            CacheMemory(cache.method, _cache_bytes(cache, num_layers, stream, latents, workload))
+            CacheMemory(cache.method, _cache_bytes(cache, num_layers, elements, workload))
             for cache in plan.cache
         ),
     )
 
 
+@dataclass(frozen=True)
+class _Elements:
+    """Of the residual stream and of the latents of all rows, and of one output a sample."""
+
+    stream: int
+    latents: int
+    outputs: int
+
+
 def _cache_bytes(
-    cache: CacheConfig, num_layers: int, stream: int, latents: int, workload: Workload
+    cache: CacheConfig, num_layers: int, elements: _Elements, workload: Workload
 ) -> int:
-    """Bytes of one cache, by the elements of the residual stream and of one output a sample."""
+    """Bytes of one cache."""
+    stream, latents = elements.stream, elements.latents
     item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
     if cache.site.is_guidance:
-        return cache.predictor.snapshots * latents * item if workload.guided else 0
-    kept = cache.predictor.snapshots * len(cache.spans(num_layers)) * stream * item
-    # A policy that looks at the first blocks keeps their residual, to compare with.
-    return kept + (stream * _RUN_BYTES if cache.per_sample else 0)
+        return cache.snapshots * elements.outputs * item if workload.guided else 0
+    kept = cache.snapshots * len(cache.spans(num_layers)) * stream * item
+    # What a policy compares with: residuals or inputs of blocks; latents and output of all rows.
+    compared = {"first_blocks": stream, "input": stream, "latents": 2 * latents}
+    return kept + compared.get(cache.policy.looks_at, 0) * _RUN_BYTES
 
 
 def cell_text(program: StepProgram, layer: int) -> str:

@@ -15,7 +15,8 @@ from dit_accel.install import installation_of
 from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import DEFAULT_TEXT_TOKENS, forward_inputs
 from dit_accel.measure.macs import count_macs
-from dit_accel.methods.caching.placement import layers_of, place
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.placement import forecast_layers, layers_of, place
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram, step_table
 
@@ -89,24 +90,24 @@ def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunC
     transformer = architecture.build("meta")
     one_row = forward_inputs(transformer, 1, workload.latent_size, workload.text_tokens)
     programs = _programs(transformer, plan, workload, one_row)
-    deciding = [cache for cache in plan.cache if cache.per_sample]
+    # At most one decides by the data; a plan refuses more.
+    deciding = next((cache for cache in plan.cache if cache.per_sample), None)
     num_layers = len(find_backbone(transformer).blocks(transformer))
-    layers = [layer for spans in place(deciding, num_layers) for layer in layers_of(spans)]
+    layers = _OpenLayers.of(deciding, num_layers)
     dense = _count_forward(transformer, one_row, layers)
-    data_dependent = bool(deciding)
     others = tuple(cache for cache in plan.cache if not cache.per_sample)
     static = plan.model_copy(update={"cache": others})
     if static.is_empty:
         costs = [dense.times(workload.rows)] * workload.num_steps
     else:
         costs = _static_costs(transformer, static, workload, programs, layers)
-    lower = _lower_bounds(costs) if data_dependent else [cost.total for cost in costs]
+    decides = [_decides(plan, program) for program in programs]
     steps = tuple(
-        StepCost(program, cost.total, least)
-        for program, cost, least in zip(programs, costs, lower, strict=True)
+        StepCost(program, *(cost.bounds if open_ else (cost.total, cost.total)))
+        for program, cost, open_ in zip(programs, costs, decides, strict=True)
     )
     macs_dense = dense.total * workload.rows * workload.num_steps
-    return RunCost(dense.total, macs_dense, steps, data_dependent)
+    return RunCost(dense.total, macs_dense, steps, deciding is not None)
 
 
 def _programs(
@@ -120,15 +121,49 @@ def _programs(
 
 
 @dataclass(frozen=True)
+class _OpenLayers:
+    """Blocks of which a policy decides by the data.
+
+    Attributes:
+        undecided: those that are run or not.
+        verifying: those that are run to decide, and again where all are computed.
+    """
+
+    undecided: frozenset[int] = frozenset()
+    verifying: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, deciding: CacheConfig | None, num_layers: int) -> _OpenLayers:
+        """Those of a cache; none without one."""
+        if deciding is None:
+            return cls()
+        (spans,) = place([deciding], num_layers)
+        undecided = forecast_layers(deciding, spans)
+        return cls(undecided, frozenset(layers_of(spans)) - undecided)
+
+
+def _decides(plan: Plan, program: StepProgram) -> bool:
+    """Whether this step is settled while it runs; at the ends of a run a policy may know."""
+    pairs = zip(plan.cache, program.caches, strict=True)
+    return any(cache.per_sample and action == "decide" for cache, action in pairs)
+
+
+@dataclass(frozen=True)
 class _Forward:
-    """MACs of one forward, and of those of its blocks that a policy may leave out by the data."""
+    """MACs of one forward, and of those of its blocks that `_OpenLayers` names."""
 
     total: int
     undecided: int
+    verifying: int
 
     def times(self, rows: int) -> _Forward:
         """The same forward on so many times the rows; without a plan nothing is shared by rows."""
-        return _Forward(self.total * rows, self.undecided * rows)
+        return _Forward(self.total * rows, self.undecided * rows, self.verifying * rows)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The most and the least of a step that decides."""
+        return self.total + self.verifying, self.total - self.undecided
 
 
 @torch.no_grad()
@@ -137,7 +172,7 @@ def _static_costs(
     plan: Plan,
     workload: Workload,
     programs: list[StepProgram],
-    layers: list[int],
+    layers: _OpenLayers,
 ) -> list[_Forward]:
     """Cost of each step; equal programs are run once."""
     inputs = forward_inputs(transformer, workload.rows, workload.latent_size, workload.text_tokens)
@@ -170,14 +205,11 @@ def _program_key(plan: Plan, step: int, program: StepProgram) -> Hashable:
     return forecast, program.cells, step if kept else None, first
 
 
-def _count_forward(transformer: nn.Module, inputs: dict[str, Any], layers: list[int]) -> _Forward:
+def _count_forward(transformer: nn.Module, inputs: dict[str, Any], layers: _OpenLayers) -> _Forward:
     with count_macs() as counter:
         transformer(**inputs)
-    undecided = (counter.module(f"transformer_blocks.{layer}") for layer in layers)
-    return _Forward(counter.total, sum(undecided))
-
-
-def _lower_bounds(costs: list[_Forward]) -> list[int]:
-    """A cache that decides computes its first step, and the blocks that it does not remember."""
-    first, *others = costs
-    return [first.total, *(cost.total - cost.undecided for cost in others)]
+    undecided, verifying = (
+        sum(counter.module(f"transformer_blocks.{layer}") for layer in named)
+        for named in (layers.undecided, layers.verifying)
+    )
+    return _Forward(counter.total, undecided, verifying)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from judging import JUDGING
 from saved_pipelines import save_tiny_dit
 from saved_text_pipelines import save_tiny_pixart
 from tiny_models import PLANS, decisions
@@ -37,12 +38,15 @@ SAVE = {"dit": save_tiny_dit, "pixart": lambda folder: save_tiny_pixart(folder, 
 STEPS = 8
 CACHES = {
     "magnitude": {"policy": {"kind": "magnitude", "ratios": [1.0] * STEPS, "max_skips": 1}},
-    **{kind: {"predictor": kind, "policy": "interval"} for kind in kinds("predictor")},
+    **{
+        f"{kind} forecast": {"predictor": kind, "policy": "interval"} for kind in kinds("predictor")
+    },
 }
 CANDIDATES: dict[str, Any] = {
     **PLANS,
     **{name: name for name in preset_names()},
     **{name: {"cache": cache} for name, cache in CACHES.items()},
+    **JUDGING,
 }
 
 

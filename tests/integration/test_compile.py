@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from judging import JUDGING
 from tiny_models import FAMILIES, PLANS, TinyFamily, modes
 from torch._dynamo.testing import CompileCounter
 
@@ -130,6 +131,28 @@ def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled(
         torch.testing.assert_close(latents, eager, rtol=1e-4, atol=1e-4)
         assert compiled_decided == decided
     assert counter.frame_count > 0
+
+
+@pytest.mark.parametrize("name", JUDGING)
+def test_other_decisions_are_those_of_eager_too(name: str) -> None:
+    family = FAMILIES["alpha" if name == "input_change" else "dit"]
+    transformer = dit_accel.accelerate(family.transformer(3), JUDGING[name])
+
+    def go() -> tuple[torch.Tensor, list[str]]:
+        with dit_accel.run(transformer, timesteps=7):
+            return family.denoise(transformer, steps=7, guidance="none"), modes(transformer)
+
+    eager, decided = go()
+    assert set(decided) != {"all"}
+    counter = CompileCounter()
+    transformer.compile(backend=counter)
+    compiled = 0
+    for _ in range(2):
+        latents, compiled_decided = go()
+        torch.testing.assert_close(latents, eager, rtol=1e-4, atol=1e-4)
+        assert compiled_decided == decided
+        compiled, before = counter.frame_count, compiled
+    assert compiled == before > 0  # the second run compiles nothing
 
 
 def test_a_wrapped_transformer_is_unwrapped() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from judging import JUDGING
 from tiny_models import PLANS, STATIC, TinyFamily, modes
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -121,6 +122,16 @@ def test_first_block_with_separate_guidance_reads_at_most_once_a_step(
     plan = {"cache": {"policy": {"kind": "first_block", "threshold": 0.3}}}
     counts = reads_of_each_step(layout, plan, reads, calls_per_step=2)
     assert max(counts[1:]) == 1
+
+
+@pytest.mark.parametrize("name", JUDGING)
+@pytest.mark.parametrize("calls", [1, 2])
+def test_other_policies_read_at_most_once_a_step(
+    layout: TinyFamily, name: str, calls: int, reads: CountReads
+) -> None:
+    counts = reads_of_each_step(layout, JUDGING[name], reads, calls)
+    assert max(counts[1:]) == 1
+    assert counts[0] <= 2  # how the guidance rows lie is looked at once a run
 
 
 def test_an_observed_pipeline_does_not_read_its_timesteps(

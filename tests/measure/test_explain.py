@@ -2,8 +2,14 @@
 
 import json
 
+import pytest
+from judging import JUDGING
+from tiny_models import FAMILIES
+
+import dit_accel
 from dit_accel import Plan
-from dit_accel.measure.architectures import load_architecture
+from dit_accel.install import installation_of
+from dit_accel.measure.architectures import Architecture, load_architecture
 from dit_accel.measure.explain import cell_text, explain
 from dit_accel.measure.plan_macs import Workload
 
@@ -50,3 +56,21 @@ def test_json_keys() -> None:
     assert document["macs_run_plan"] == document["macs_run_dense"]
     assert document["data_dependent"] is False
     assert len(document["steps"]) == 2 and len(document["steps"][0]["layers"]) == 28
+
+
+@pytest.mark.parametrize("name", JUDGING)
+def test_memory_of_deciding_caches_is_what_they_hold(name: str) -> None:
+    family = FAMILIES["dit"]
+    transformer = family.transformer()
+    architecture = Architecture("tiny", type(transformer), dict(transformer.config))
+    plan = Plan.load(JUDGING[name])
+    found = explain(architecture, plan, Workload(4, batch=3, latent_size=(8, 8)))
+    dit_accel.accelerate(transformer, plan)
+    installation = installation_of(transformer)
+    assert installation is not None
+    held = []
+    with dit_accel.run(transformer, 4, guidance=True):
+        for _ in family.steps_of(transformer, steps=4):
+            held.append(installation.nbytes)
+    counts = 8 * 6  # a number a row or a sample, which explain leaves out
+    assert 0 <= max(held) - 2 * found.cache_bytes <= counts  # in float32

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import PLANS, SIDE, STATIC, TEXT_LENGTH, TinyFamily, every_family
+from judging import JUDGING
+from tiny_models import FAMILIES, PLANS, SIDE, STATIC, TEXT_LENGTH, TinyFamily, every_family
 
 import dit_accel
 from dit_accel import Plan, PlanError
@@ -77,6 +78,43 @@ def test_first_block_has_bounds_that_hold(family: TinyFamily) -> None:
     # The forecast itself is a handful of weighted sums beside the bounds of what is computed.
     assert 0.99 * cost.macs_plan_lower <= real <= 1.01 * cost.macs_plan
     assert cost.macs_plan_lower < 0.6 * cost.macs_plan
+
+
+@every_family
+@pytest.mark.parametrize("name", JUDGING)
+def test_other_policies_have_bounds_that_hold(family: TinyFamily, name: str) -> None:
+    transformer, plan = family.transformer(), Plan.load(JUDGING[name])
+    cost = run_cost(tiny_architecture(transformer), plan, WORKLOAD)
+    real = real_run_macs(transformer, plan)
+    # Beside what is computed: weighted sums, and DiT's modulation of what input_change looks at.
+    assert 0.99 * cost.macs_plan_lower <= real <= 1.02 * cost.macs_plan
+    # The last step is computed, as far as these policies know before the run.
+    ends = [step.macs == step.macs_lower for step in cost.steps]
+    assert ends == [True, *[False] * (STEPS - 2), True]
+    verified = 1 + (STEPS - 2) / STEPS / 4 if name == "verify" else 1
+    assert 0.97 * verified < cost.macs_plan / cost.macs_dense <= verified
+    blocks = {"verify": 1}.get(name, 0)
+    assert cost.steps[1].macs_lower < (0.05 + blocks / 4) * cost.steps[0].macs
+
+
+@pytest.mark.parametrize(("name", "always"), [("easy", 0), ("verify", 1)])
+def test_a_summary_counts_what_was_run(name: str, always: int) -> None:
+    """Against a count by dispatch, where no sample is computed and where all are."""
+    family = FAMILIES["dit"]
+    policy = dict(JUDGING[name]["cache"]["policy"])
+    policy |= {"base": 1e9, "maximum": 99} if name == "verify" else {"threshold": 1e9}
+    for fields in ({}, {"maximum": 1} if name == "verify" else {"threshold": 1e-9}):
+        plan = Plan.load({"cache": {"policy": policy | fields, "guard": False}})
+        transformer = family.transformer()
+        inputs = forward_inputs(transformer, WORKLOAD.rows, SIZE, TEXT_LENGTH)
+        dit_accel.accelerate(transformer, plan)
+        with count_macs() as counter, dit_accel.run(transformer, STEPS, guidance=True):
+            for step in range(STEPS):
+                inputs["timestep"] = torch.full((WORKLOAD.rows,), 900 - 100 * step)
+                inputs["hidden_states"] = inputs["hidden_states"] + 0.1
+                transformer(**inputs)
+        macs = dit_accel.summary(transformer).macs
+        assert macs is not None and macs == pytest.approx(counter.total, rel=0.01)
 
 
 def test_text_tokens_cost_what_their_projection_and_cross_attention_do() -> None:

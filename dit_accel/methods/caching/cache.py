@@ -72,9 +72,10 @@ class CacheConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> CacheConfig:
-        reason = self.policy.works_at(self.site)
-        if reason:
-            raise PlanError(Problem("policy", reason))
+        for axis in (self.predictor, self.policy):
+            reason = axis.works_at(self.site)
+            if reason:
+                raise PlanError(Problem(axis.family, reason))
         if self.site.is_guidance and self.guard not in ("auto", False):
             raise PlanError(
                 Problem(
@@ -102,12 +103,27 @@ class CacheConfig(MethodConfig):
             return GUARD_FACTOR if self.per_sample else None
         return float(self.guard) or None
 
+    @property
+    def snapshots(self) -> int:
+        """The most snapshots that are kept of a row."""
+        return max(self.predictor.snapshots, self.policy.snapshots)
+
     def spans(self, num_layers: int) -> list[range]:
         """The ranges of blocks that are remembered; none at site `guidance`."""
-        return self.site.spans(num_layers, 1 if self.policy.looks_at == "first_blocks" else 0)
+        spans = self.site.spans(num_layers, 1 if self.policy.looks_at == "first_blocks" else 0)
+        if self.policy.looks_at == "last_block":  # what it adds is forecast by itself
+            *others, last = spans
+            return [*others, *(part for part in (last[:-1], last[-1:]) if part)]
+        return spans
 
     def conflicts_with(self, plan: Plan) -> str | None:
-        """A matching kept over the steps would depend on which batch-mates were computed."""
+        """A matching that is kept would depend on which batch-mates were computed."""
+        if self.policy.looks_at == "last_block" and plan.merge is not None:
+            return (
+                f"cache: policy {self.policy.method} runs the last block before the others, and"
+                " merge would match its tokens out of turn; remove merge, or use policy"
+                " first_block"
+            )
         changing = self.per_sample or self.site.is_guidance or self.guard_factor is not None
         if changing and getattr(plan.merge, "reuse_steps", 1) > 1:
             which = f"policy {self.policy.method}" if self.per_sample else "this cache"

@@ -32,6 +32,7 @@ class CacheRun:
         rows_per_sample: 2 where two guidance rows belong together.
         leader: the run of the same cache in the first guidance call, whose decision is taken over.
         spans: ranges of blocks that are remembered.
+        token_grid: the grid of the tokens, for predictors that look at it.
 
     Attributes:
         memory: what is remembered.
@@ -50,11 +51,12 @@ class CacheRun:
         rows_per_sample: int,
         leader: CacheRun | None,
         spans: list[range],
+        token_grid: Grid | None = None,
     ) -> None:
         self.config, self.spans = config, spans
         self.rows_per_sample = rows_per_sample
         self.num_rows = num_samples * rows_per_sample
-        self.memory = SpanMemory(config, self.num_rows, spans)
+        self.memory = SpanMemory(config, self.num_rows, spans, token_grid)
         self.last_computed: int | None = None
         self.mode: Mode = "all"
         self.need = [True] * num_samples
@@ -62,8 +64,10 @@ class CacheRun:
         self.computed_rows = 0
         self.first_input: torch.Tensor | None = None
         self.rows = range(self.num_rows)
-        self._judge = config.policy.judge(self.num_rows)
+        # A follower judges nothing, and need not remember for it.
+        self._judge = None if leader is not None else config.policy.judge(self.num_rows)
         self._leader = leader
+        self._forced = False
         self._selection: RowSelection | None = None
         self._step, self._fraction = 0, 0.0
 
@@ -92,7 +96,8 @@ class CacheRun:
         self.rows = range(self.num_rows) if rows is None else rows
         # Until it is decided: whoever prepares the blocks must not take the last step's word.
         self.mode = "all"
-        self.memory.begin_step(step, grid, self.rows)
+        self._forced = False
+        self.memory.begin_step(step, grid, self.rows, self._present_per_sample)
 
     def separate_rows(self) -> None:
         """Every row turns out to be a sample of its own; what was decided for two stays."""
@@ -149,31 +154,57 @@ class CacheRun:
         assert self.first_input is not None
         residual = hidden_states.detach() - self.first_input.detach()
         self.first_input = None
-        self.judge(residual)
+        self.judge(residual, residual.device)
 
-    def judge(self, signal: torch.Tensor) -> None:
-        """Let the policy decide by what it looks at, `[P, ...]`; one host read."""
-        assert self._judge is not None
+    def force(self) -> None:
+        """The policy knows by the step that all is computed; what it looks at is still noted."""
+        self._forced = True
+
+    def judge(self, signal: Any, device: torch.device) -> None:
+        """Let the policy decide by what it looks at (`Judge.needed`); one host read."""
         moment = Moment(self._step, self._fraction, self.rows, self._present_per_sample)
         self.last_computed = self._step
         known = self._known
         self.guarded = [False] * self.num_samples
-        if self._leader is not None:
+        if self._judge is None:
+            assert self._leader is not None
             need = self._leader.need
         else:
-            judged = self._judge.needed(signal, moment) if any(known) else None
+            judged = self._judge.needed(signal, moment) if self.is_open else None
             need = [True] * len(known) if judged is None else self._read(judged, known)
         need = [n or not k for n, k in zip(need, known, strict=True)]
-        self.choose(need, signal.device)
-        self._judge.decided(signal, moment, self._computed_mask(signal))
+        self.choose(need, device)
+        if self._judge is not None:
+            self._judge.decided(signal, moment, self._computed_mask(device))
 
-    def _computed_mask(self, signal: torch.Tensor) -> torch.Tensor | None:
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to decide: a history to forecast from, and no order."""
+        return not self._forced and any(self._known)
+
+    @property
+    def is_follower(self) -> bool:
+        """Whether another run decides."""
+        return self._leader is not None
+
+    @property
+    def is_told_all(self) -> bool:
+        """Whether that one has decided to compute every sample."""
+        return self._leader is not None and all(self._leader.need)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def completed(self, output: torch.Tensor) -> None:
+        """Show the policy the model's output, `[R, C, H, W]`."""
+        assert self._judge is not None
+        self._judge.completed(output)
+
+    def _computed_mask(self, device: torch.device) -> torch.Tensor | None:
         if self.mode == "all":
             return None
         if self.mode == "some":
             assert self._selection is not None
             return self._selection.mask
-        return torch.zeros(len(self.rows), dtype=torch.bool, device=signal.device)
+        return torch.zeros(len(self.rows), dtype=torch.bool, device=device)
 
     def _read(self, judged: torch.Tensor, known: list[bool]) -> list[bool]:
         """What was judged and what the guard doubts, in one read."""

@@ -16,13 +16,14 @@ def place(caches: Sequence[CacheConfig], num_layers: int) -> list[Spans]:
 
     Raises:
         PlanError: blocks that the model has not, or that two caches remember.
-        UnsupportedError: a policy that looks at the first block of a model that has no other.
+        UnsupportedError: a policy that looks at a block of a model that has no other.
     """
     placed = []
     for cache in caches:
-        if cache.per_sample and num_layers < 2:
+        if cache.policy.looks_at in ("first_blocks", "last_block") and num_layers < 2:
+            which = cache.policy.looks_at.partition("_")[0]
             raise UnsupportedError(
-                "cache.policy: it computes the first block always, and this model has"
+                f"cache.policy: it computes the {which} block always, and this model has"
                 f" {num_layers} block(s); expected at least 2, or use policy interval"
             )
         placed.append(cache.spans(num_layers))
@@ -35,6 +36,12 @@ def layers_of(spans: Spans) -> list[int]:
     return [layer for span in spans for layer in span]
 
 
+def forecast_layers(cache: CacheConfig, spans: Spans) -> frozenset[int]:
+    """The blocks that do not run where all is forecast: all but one that is looked at."""
+    looked_at = spans[-1:] if cache.policy.looks_at == "last_block" else []
+    return frozenset(layers_of(spans)) - frozenset(layers_of(looked_at))
+
+
 def _refuse_overlaps(caches: Sequence[CacheConfig], placed: list[Spans]) -> None:
     for (i, first), (j, second) in combinations(enumerate(placed), 2):
         both = set(layers_of(first)) & set(layers_of(second))
@@ -45,7 +52,8 @@ def _refuse_overlaps(caches: Sequence[CacheConfig], placed: list[Spans]) -> None
             )
     for index, (cache, spans) in enumerate(zip(caches, placed, strict=True)):
         others = [layers_of(other) for k, other in enumerate(placed) if k != index]
-        looked_at = set(range(spans[0][0])) if cache.per_sample else set()
+        looks = cache.policy.looks_at == "first_blocks"
+        looked_at = set(range(spans[0][0])) if looks else set()
         if any(looked_at & set(layers) for layers in others):
             raise PlanError(
                 f"cache[{index}]: policy {cache.policy.method} looks at the blocks before block"

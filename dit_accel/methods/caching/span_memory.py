@@ -13,6 +13,7 @@ import torch
 
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.norm_guard import NormGuard
+from dit_accel.methods.caching.present_rows import PresentRows, SpanHistory
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
 from dit_accel.tokens.grid import Grid
@@ -25,6 +26,7 @@ class SpanMemory:
         config: the cache.
         num_rows: `R`.
         spans: ranges of blocks that are remembered.
+        token_grid: the grid of the tokens, for predictors that look at it.
 
     Attributes:
         rings: the memory of each layer's span.
@@ -33,9 +35,16 @@ class SpanMemory:
         weights: of this step's forecasts, `[K, P]`.
     """
 
-    def __init__(self, config: CacheConfig, num_rows: int, spans: list[range]) -> None:
+    def __init__(
+        self,
+        config: CacheConfig,
+        num_rows: int,
+        spans: list[range],
+        token_grid: Grid | None = None,
+    ) -> None:
         self.config, self.spans, self.num_rows = config, spans, num_rows
-        capacity = config.predictor.snapshots
+        self._token_grid = token_grid
+        capacity = config.snapshots
         self.timelines = [RowTimeline(capacity) for _ in range(num_rows)]
         dtype = torch.float32 if config.history == "float32" else None
         self.rings: dict[int, Ring] = {}
@@ -46,7 +55,8 @@ class SpanMemory:
         self.weights: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
         self._table: torch.Tensor | None = None
-        self._step = 0
+        self._prepared: Any = None
+        self._step, self._rows_per_sample = 0, 1
         self._grid: Grid | None = None
 
     def _new_guard(self) -> NormGuard | None:
@@ -59,9 +69,12 @@ class SpanMemory:
         # The layers of a span share one memory.
         return sum({id(ring): ring.nbytes for ring in self.rings.values()}.values())
 
-    def begin_step(self, step: int, grid: Grid | None, rows: range) -> None:
+    def begin_step(
+        self, step: int, grid: Grid | None, rows: range, rows_per_sample: int = 1
+    ) -> None:
         """A forward of these rows begins, with this coarse grid of its pooled blocks."""
         self._step, self._grid, self.rows = step, grid, rows
+        self._rows_per_sample = rows_per_sample
         for ring in self.rings.values():
             ring.start = ring.pending = None
 
@@ -72,18 +85,34 @@ class SpanMemory:
     def weigh(self, device: torch.device) -> None:
         """Settle the weights of this step's forecasts; they speak of the history before it."""
         first, dtype = self.rows.start, next(iter(self.rings.values())).weight_dtype
+        predictor = self.config.predictor
         made: dict[tuple[int, ...], Any] = {(): np.empty(0)}
         columns = []
         for row in self.rows:
             timeline = self.timelines[row]
-            if timeline.steps not in made:
-                made[timeline.steps] = self.config.predictor.weights(timeline.steps, self._step)
-            columns.append(timeline.in_slots(made[timeline.steps]))
+            steps = timeline.steps[: predictor.snapshots]
+            if steps not in made:
+                made[steps] = predictor.weights(steps, self._step)
+            columns.append(timeline.in_slots(made[steps]))
+        self._prepared = predictor.prepare(self._present, device)
         if self._table is None:  # memory that stays where it is
-            shape = (self.config.predictor.snapshots, self.num_rows)
+            shape = (self.config.snapshots, self.num_rows)
             self._table = torch.zeros(shape, dtype=dtype, device=device)
         self.weights = self._table[:, first : self.rows.stop]
         self.weights.copy_(torch.from_numpy(np.stack(columns, axis=1)), non_blocking=True)
+
+    @property
+    def _present(self) -> PresentRows:
+        timelines = self.timelines[self.rows.start : self.rows.stop]
+        return PresentRows(timelines, self._step, self._rows_per_sample, self._token_grid)
+
+    @property
+    def history(self) -> SpanHistory:
+        """What is remembered of the rows that are present, for policies that look at it."""
+        rows = slice(self.rows.start, self.rows.stop)
+        buffers = (self.rings[span[0]].buffer for span in self.spans)
+        present = [buffer[:, rows] for buffer in buffers if buffer is not None]
+        return SpanHistory(self.timelines[rows], present)
 
     def record(self, rows: list[int], device: torch.device) -> None:
         """These rows are computed in this step."""
@@ -124,4 +153,6 @@ class SpanMemory:
             pending, ring.pending = ring.pending, None
             return pending
         assert self.weights is not None
-        return ring.forecast(self.weights, self.rows.start, self.rows.stop)
+        assert ring.buffer is not None
+        present = ring.buffer[:, self.rows.start : self.rows.stop]
+        return self.config.predictor.combine(present, self.weights, self._prepared)

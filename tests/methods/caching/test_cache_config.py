@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dit_accel.errors import PlanError
+from dit_accel.errors import PlanError, UnsupportedError
 from dit_accel.methods.caching.cache import CacheConfig
-from dit_accel.methods.caching.placement import place
+from dit_accel.methods.caching.placement import forecast_layers, place
 from dit_accel.methods.registry import find, kinds
 from dit_accel.plan import Plan
 
@@ -43,8 +43,14 @@ def test_a_list_is_written_back_as_a_list() -> None:
 
 @pytest.mark.parametrize("predictor", kinds("predictor"))
 @pytest.mark.parametrize("site", kinds("site"))
-def test_every_linear_predictor_goes_with_every_site(site: str, predictor: str) -> None:
-    cache = CacheConfig(site=site, predictor=predictor, policy="interval")
+def test_every_predictor_goes_with_every_site_where_it_has_tokens(
+    site: str, predictor: str
+) -> None:
+    document = {"site": site, "predictor": predictor, "policy": "interval"}
+    if site == "guidance" and predictor in ("curvature", "frequency"):
+        assert f"cache.predictor: {predictor} looks at tokens" in refusal(document)
+        return
+    cache = CacheConfig(**document)
     assert cache.predictor.snapshots >= 1
 
 
@@ -99,6 +105,28 @@ def test_a_policy_for_another_number_of_steps_is_refused(policy: dict[str, Any])
     plan.check_against(4)
     with pytest.raises(PlanError, match=r"cache: policy\.(compute|ratios): got"):
         plan.check_against(4, 6)
+
+
+def test_a_policy_may_need_more_snapshots_than_the_predictor() -> None:
+    assert CacheConfig(policy="curvature", predictor="reuse").snapshots == 3
+    assert CacheConfig(policy="curvature", predictor={"kind": "taylor", "order": 4}).snapshots == 5
+    assert CacheConfig(policy="interval", predictor="reuse").snapshots == 1
+
+
+@pytest.mark.parametrize("kind", ["first_block", "verify"])
+def test_one_block_is_too_few_where_one_is_always_computed(kind: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"block always, and this model has 1 block"):
+        place([CacheConfig(policy=kind)], 1)
+    assert place([CacheConfig(policy="easy")], 1) == [[range(0, 1)]]
+
+
+def test_verify_remembers_what_the_last_block_adds_by_itself() -> None:
+    cache = CacheConfig(policy="verify")
+    spans = place([cache], 5)[0]
+    assert spans == [range(0, 4), range(4, 5)]
+    assert forecast_layers(cache, spans) == {0, 1, 2, 3}
+    block = CacheConfig(site="block", policy="verify")
+    assert place([block], 3) == [[range(0, 1), range(1, 2), range(2, 3)]]
 
 
 def test_places() -> None:

@@ -10,7 +10,7 @@ from dit_accel.forecast.drift import per_sample, relative_l1_change
 from dit_accel.methods.caching.judges.judge import Judge, Moment
 
 
-class FirstBlocksJudge(Judge):
+class FirstBlocksJudge(Judge[torch.Tensor]):
     """Keeps one residual a row, that of the last step in which the row was computed.
 
     Args:

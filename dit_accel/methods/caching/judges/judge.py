@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
+
+Signal = TypeVar("Signal")
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,14 @@ class Moment:
     rows: range
     rows_per_sample: int
 
+    @property
+    def num_samples(self) -> int:
+        """`B`."""
+        return len(self.rows) // self.rows_per_sample
 
-class Judge(ABC):
-    """The memory of a data-dependent policy in one guidance call of one run."""
+
+class Judge(ABC, Generic[Signal]):
+    """The memory of a data-dependent policy in the first guidance call of one run."""
 
     @property
     @abstractmethod
@@ -34,11 +42,12 @@ class Judge(ABC):
         """Bytes remembered now."""
 
     @abstractmethod
-    def needed(self, signal: torch.Tensor, moment: Moment) -> torch.Tensor | None:
-        """Which samples are computed, without reading the device.
+    def needed(self, signal: Signal, moment: Moment) -> torch.Tensor | None:
+        """Which samples are computed, without reading the device; asked where that is open.
 
         Args:
-            signal: what the policy looks at (`Policy.looks_at`), `[P, ...]`.
+            signal: what the policy looks at (`Policy.looks_at`), of the rows that are present; the
+                latents `[R, C, H, W]` of all rows.
             moment: when.
 
         Returns:
@@ -46,5 +55,9 @@ class Judge(ABC):
         """
 
     @abstractmethod
-    def decided(self, signal: torch.Tensor, moment: Moment, computed: torch.Tensor | None) -> None:
+    def decided(self, signal: Signal, moment: Moment, computed: torch.Tensor | None) -> None:
         """Take in what was decided: the rows `computed`, bool `[P]`, all of them if `None`."""
+
+    def completed(self, output: torch.Tensor) -> None:
+        """Take in the model's output `[R, C', H, W]`; told to those that look at the latents."""
+        return None

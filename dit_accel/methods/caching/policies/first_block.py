@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
+
 from dit_accel.methods.caching.judges.first_blocks import FirstBlocksJudge
 from dit_accel.methods.caching.judges.judge import Judge
 from dit_accel.methods.caching.policies.policy import CacheAction, LooksAt, Policy
@@ -40,7 +42,7 @@ class FirstBlock(Policy):
         """The first step is computed, the others are decided while they run."""
         return "compute" if last is None else "decide"
 
-    def judge(self, num_rows: int) -> Judge:
+    def judge(self, num_rows: int) -> Judge[torch.Tensor]:
         """See `dit_accel.methods.caching.judges.first_blocks`."""
         return FirstBlocksJudge(num_rows, self.threshold.scalar)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from dit_accel.methods.caching.judges.judge import Judge
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.config import MethodConfig
 
-LooksAt = Literal["nothing", "first_blocks"]
+LooksAt = Literal["nothing", "latents", "history", "input", "first_blocks", "last_block"]
+"""What a decision is made of, hence when: `nothing`, the step alone; `latents`, what the model is
+given, and `history`, what is remembered, before the network; `input`, the modulated input of the
+first block, and `last_block`, its run on a forecast, as the first block is entered; `first_blocks`,
+their residual, where they have run."""
+
 CacheAction = Literal["compute", "forecast", "decide"]
 
 
@@ -18,6 +23,8 @@ class Policy(MethodConfig):
 
     # What decides sample by sample while the step runs, at one read by the host a step.
     looks_at: ClassVar[LooksAt] = "nothing"
+    # Snapshots that have to be kept for the policy, whatever the predictor needs.
+    snapshots: ClassVar[int] = 0
 
     @abstractmethod
     def action(
@@ -32,14 +39,38 @@ class Policy(MethodConfig):
             num_steps: how many steps there are, `None` if unknown.
         """
 
-    def judge(self, num_rows: int) -> Judge | None:
+    def judge(self, num_rows: int) -> Judge[Any] | None:
         """The memory that decisions sample by sample go by, for `R` rows; `None` without."""
         return None
 
     def works_at(self, site: Site) -> str | None:
         """Why this policy makes no sense at `site`, with the remedy; `None` where it does."""
-        return None
+        if self.looks_at == "nothing" or not site.is_guidance:
+            return None
+        return (
+            f"{self.method} decides sample by sample, and the guidance rows of all samples are left"
+            " out together; use policy interval or list at site guidance"
+        )
 
     def fits_run(self, num_steps: int) -> str | None:
         """Why this policy can't rule a run of `num_steps`; `None` where it can."""
         return None
+
+
+def between_ends(
+    step: int, last: int | None, num_steps: int | None, fraction: float, retention: float = 0.0
+) -> CacheAction:
+    """Decide in the middle of a run; its first steps and its last one are computed.
+
+    Args:
+        step: index of the step.
+        last: the last step that was computed, `None` before the first.
+        num_steps: how many there are, `None` if unknown.
+        fraction: 0 at the first step of the run, 1 at the last.
+        retention: share of the steps at the start that is computed.
+    """
+    if num_steps is None:
+        computes = fraction < retention
+    else:
+        computes = step < retention * num_steps or step == num_steps - 1
+    return "compute" if last is None or computes else "decide"
