@@ -18,6 +18,7 @@ from dit_accel.exact.rewrites import ExactRewrites, RunFacts
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.cell import Operators
+from dit_accel.module_hooks import ModuleHooks
 from dit_accel.observe import SchedulerObserver
 from dit_accel.plan import Plan
 from dit_accel.program import cell_at, density_grid, merge_of, resolve_layers, steps_with_blocks
@@ -52,7 +53,7 @@ class Installation:
         self._run = -1
         self._shape: tuple[Any, ...] = ()
         self.num_layers = len(backbone.blocks(transformer))
-        self._caches = CacheRuns(plan.cache, self.num_layers, backbone)
+        self._caches = CacheRuns(plan.cache, self.num_layers, backbone, plan.seed)
         self._merges: dict[tuple[int, int, int], Any] = {}
         self.exact: ExactRewrites | None = None
         self._computed_steps: tuple[bool, ...] = ()
@@ -80,6 +81,8 @@ class Installation:
             self._place_spans()
             if plan.exact:
                 self.exact = ExactRewrites(plan.exact, transformer, self.backbone, self.target)
+            blocks = self.backbone.blocks(transformer)
+            self._module_hooks = ModuleHooks(blocks, self.backbone, plan.cache)
         except BaseException:
             self.remove()
             raise
@@ -152,6 +155,7 @@ class Installation:
         self._complete_guidance(None)
         for hook in self._blocks:
             hook.cache = hook.probe = hook.ring = None
+        self._module_hooks.arm({})
         for attention in self._attentions:
             attention.memory = None
         for feed_forward in self._feed_forwards:
@@ -267,6 +271,7 @@ class Installation:
         for run in call.runs:
             if run.config.per_sample:
                 self._blocks[0].probe = run
+        self._module_hooks.arm(call.modules)
         if len(call.skipped_layers) == self.num_layers:
             return  # no module inside a block will run
         for layer, attention in enumerate(self._attentions):

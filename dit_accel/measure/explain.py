@@ -10,6 +10,7 @@ from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import forward_inputs
 from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
 from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.policies.token_policy import TokenPolicy
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram
 
@@ -76,7 +77,12 @@ class Explanation:
                     "caches": list(step.program.caches),
                     "macs": step.macs,
                     "macs_lower": step.macs_lower,
-                    "layers": [list(cell.labels()) for cell in step.program.cells],
+                    "layers": [
+                        [*inside, *cell.labels()]
+                        for inside, cell in zip(
+                            step.program.modules, step.program.cells, strict=True
+                        )
+                    ],
                 }
                 for index, step in enumerate(cost.steps)
             ],
@@ -97,9 +103,15 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
     num_layers = len(backbone.blocks(transformer))
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
-    stream = workload.rows * grid.size * width
     channels = config.out_channels or config.in_channels
-    latents = workload.batch * channels * inputs["hidden_states"][0, 0].numel()
+    sizes = _Sizes(
+        num_layers,
+        grid.size,
+        workload.rows,
+        width,
+        workload.batch * channels * inputs["hidden_states"][0, 0].numel(),
+        architecture.is_text_conditional,
+    )
     return Explanation(
         model=architecture.name,
         plan=plan,
@@ -109,20 +121,47 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
         num_layers=num_layers,
         cost=run_cost(architecture, plan, workload),
         caches=tuple(
-            CacheMemory(cache.method, _cache_bytes(cache, num_layers, stream, latents, workload))
+            CacheMemory(cache.method, _cache_bytes(cache, sizes, workload.guided))
             for cache in plan.cache
         ),
     )
 
 
-def _cache_bytes(
-    cache: CacheConfig, num_layers: int, stream: int, latents: int, workload: Workload
-) -> int:
-    """Bytes of one cache, by the elements of the residual stream and of one output a sample."""
+@dataclass(frozen=True)
+class _Sizes:
+    """What the memories of this model and run are made of.
+
+    Attributes:
+        num_layers: blocks.
+        tokens: of one row.
+        rows: guidance rows included.
+        width: channels of a token.
+        latents: elements of one output of all images.
+        has_text: whether the blocks have a cross-attention.
+    """
+
+    num_layers: int
+    tokens: int
+    rows: int
+    width: int
+    latents: int
+    has_text: bool
+
+
+def _cache_bytes(cache: CacheConfig, sizes: _Sizes, guided: bool) -> int:
+    """Bytes of one cache."""
     item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
+    snapshots = cache.predictor.snapshots
     if cache.site.is_guidance:
-        return cache.predictor.snapshots * latents * item if workload.guided else 0
-    kept = cache.predictor.snapshots * len(cache.spans(num_layers)) * stream * item
+        return snapshots * sizes.latents * item if guided else 0
+    stream = sizes.rows * sizes.tokens * sizes.width
+    layers = len(cache.site.module_layers(sizes.num_layers))
+    if isinstance(cache.policy, TokenPolicy):
+        modules = len(cache.site.modules) - (not sizes.has_text)
+        corrected = snapshots > 1  # computed tokens keep how far they are off the trend
+        kept = (snapshots * modules + corrected) * layers * stream * item
+        return kept + cache.policy.nbytes(layers, sizes.rows, sizes.tokens)
+    kept = snapshots * (len(cache.spans(sizes.num_layers)) + layers) * stream * item
     # A policy that looks at the first blocks keeps their residual, to compare with.
     return kept + (stream * _RUN_BYTES if cache.per_sample else 0)
 
@@ -133,7 +172,7 @@ def cell_text(program: StepProgram, layer: int) -> str:
     if action == "forecast":
         return action
     decides = [action] if action == "decide" else []
-    return " + ".join([*decides, *program.cells[layer].labels()])
+    return " + ".join([*decides, *program.modules[layer], *program.cells[layer].labels()])
 
 
 def caches_text(explanation: Explanation, program: StepProgram) -> str:

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.methods.caching.combinations import reason_against, reason_against_guard
 from dit_accel.methods.caching.policies.policy import Policy
 from dit_accel.methods.caching.predictors.polynomial import Polynomial
 from dit_accel.methods.caching.predictors.predictor import Predictor
@@ -72,16 +73,13 @@ class CacheConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> CacheConfig:
-        reason = self.policy.works_at(self.site)
+        reason = reason_against(self.site, self.policy)
         if reason:
             raise PlanError(Problem("policy", reason))
-        if self.site.is_guidance and self.guard not in ("auto", False):
+        against = reason_against_guard(self.site, self.policy)
+        if against and self.guard not in ("auto", False):
             raise PlanError(
-                Problem(
-                    "guard",
-                    f"got {self.guard}, expected auto or false: at site guidance the rows have"
-                    " been left out before a forecast is judged; remove guard",
-                )
+                Problem("guard", f"got {self.guard}, expected auto or false: {against}")
             )
         return self
 
@@ -103,10 +101,27 @@ class CacheConfig(MethodConfig):
         return float(self.guard) or None
 
     def spans(self, num_layers: int) -> list[range]:
-        """The ranges of blocks that are remembered; none at site `guidance`."""
+        """The ranges of blocks that are remembered; none where rows or modules are."""
         return self.site.spans(num_layers, 1 if self.policy.looks_at == "first_blocks" else 0)
 
     def conflicts_with(self, plan: Plan) -> str | None:
+        """Methods that change the tokens, or the rows, that this cache counts on."""
+        return self._needs_all_tokens(plan) or self._changes_rows(plan)
+
+    def _needs_all_tokens(self, plan: Plan) -> str | None:
+        """Histories are of the full grid, and token by token where tokens are chosen."""
+        others = ["density"] if self.site.modules else []
+        if self.policy.chooses_tokens:
+            others += ["merge", "attention"]
+        found = [family for family in others if getattr(plan, family) is not None]
+        if not found:
+            return None
+        return (
+            f"cache: site {self.site.method} remembers what modules make of all tokens, and"
+            f" {found[0]} hands them others; remove one of the two"
+        )
+
+    def _changes_rows(self, plan: Plan) -> str | None:
         """A matching kept over the steps would depend on which batch-mates were computed."""
         changing = self.per_sample or self.site.is_guidance or self.guard_factor is not None
         if changing and getattr(plan.merge, "reuse_steps", 1) > 1:
