@@ -15,7 +15,9 @@ from torch import nn
 HOOK_NAME = "dit_accel"
 # Of the exact rewrites, which may share a module with a method of the plan.
 EXACT_HOOK_NAME = "dit_accel_exact"
-HOOK_NAMES = (HOOK_NAME, EXACT_HOOK_NAME)
+# Of the caches inside the blocks, around both.
+CACHE_HOOK_NAME = "dit_accel_cache"
+HOOK_NAMES = (HOOK_NAME, EXACT_HOOK_NAME, CACHE_HOOK_NAME)
 
 
 def attach(module: nn.Module, hook: ModelHook, name: str = HOOK_NAME) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from dit_accel.backbones import Backbone
-from dit_accel.errors import RunError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
-from dit_accel.methods.caching.placement import forecast_layers, layers_of, place
+from dit_accel.methods.caching.placement import forecast_layers, parts_of, place
+from dit_accel.module_hooks import InnerRun
+from dit_accel.module_runs import ModuleRuns, paired
 from dit_accel.run_state import Position
 from dit_accel.statistics import SiteCall
 from dit_accel.tokens.grid import Grid
@@ -26,12 +27,14 @@ class BegunCall:
 
     Attributes:
         runs: run states of the caches over blocks.
+        modules: those of the caches inside the blocks, by their number in the plan.
         guidance: that of the guidance difference, where it is at work.
         replaced: arguments of the transformer to be replaced: rows are left out.
         sites: to be counted.
     """
 
     runs: list[CacheRun] = field(default_factory=list)
+    modules: Mapping[int, InnerRun] = field(default_factory=dict)
     guidance: GuidanceRun | None = None
     replaced: Mapping[str, Any] = field(default_factory=dict)
     sites: list[SiteCall] = field(default_factory=list)
@@ -45,7 +48,7 @@ class BegunCall:
     @property
     def skipped_layers(self) -> set[int]:
         """Blocks that do not run at all, as far as that is settled."""
-        return {x for run in self.runs if run.mode == "none" for x in layers_of(run.spans)}
+        return {x for run in self.runs if run.mode == "none" for x in run.memory.rings}
 
 
 class CacheRuns:
@@ -55,29 +58,40 @@ class CacheRuns:
         caches: of the plan.
         num_layers: blocks of the model.
         backbone: its family.
+        seed: of the plan.
     """
 
-    def __init__(self, caches: Sequence[CacheConfig], num_layers: int, backbone: Backbone) -> None:
+    def __init__(
+        self, caches: Sequence[CacheConfig], num_layers: int, backbone: Backbone, seed: int = 0
+    ) -> None:
         self.caches, self.spans = caches, place(caches, num_layers)
+        self._parts = {
+            index: parts_of(cache, spans)
+            for index, (cache, spans) in enumerate(zip(caches, self.spans, strict=True))
+            if spans
+        }
         self._backbone = backbone
+        self._modules = ModuleRuns(caches, num_layers, backbone, seed)
         self.forget()
 
     def forget(self) -> None:
         """Free everything that is remembered."""
-        self._runs: dict[tuple[int, int], CacheRun] = {}
+        self._runs: dict[tuple[int, int, int], CacheRun] = {}
         self._guidance: GuidanceRun | None = None
         self._guided: bool | None = None
+        self._modules.forget()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
-        return not self._runs and self._guidance is None
+        return not self._runs and self._guidance is None and self._modules.is_empty
 
     @property
     def nbytes(self) -> int:
         """Bytes that are remembered now, over all guidance calls."""
         guidance = 0 if self._guidance is None else self._guidance.nbytes
-        return guidance + sum(run.nbytes for run in self._runs.values())
+        blocks = sum(run.nbytes for run in self._runs.values())
+        return guidance + blocks + self._modules.nbytes
 
     def told_samples(self, sample_rows: int | None) -> None:
         """The scheduler stepped so many rows: equal latents were no guidance if those are all."""
@@ -85,6 +99,8 @@ class CacheRuns:
             if sample_rows == run.num_rows:
                 run.separate_rows()
                 self._guided = False
+        if self._modules.told_samples(sample_rows):
+            self._guided = False
         if self._guidance is not None and sample_rows == self._guidance.num_rows:
             self._guidance, self._guided = None, False
 
@@ -112,24 +128,32 @@ class CacheRuns:
         if wanted and self._is_guided(transformer, arguments, guided):
             guidance = self._begin_guidance(arguments, position)
         present = None if guidance is None or guidance.mode == "all" else guidance.rows
-        runs = []
+
+        def together(cache: CacheConfig) -> int:
+            return self._rows_per_sample(
+                cache, transformer, arguments, guided, guidance is not None
+            )
+
+        latents = arguments["hidden_states"]
+        tokens = self._backbone.grid(transformer, latents)
+        modules = self._modules.begin_forward(transformer, latents, position, present, together)
+        runs: list[CacheRun] = []
         for index, cache in enumerate(self.caches):
             if cache.site.is_guidance:
                 if guidance is not None:
                     sites.append(SiteCall(index, frozenset(), guidance))
                 continue
-            run = self._runs.get((index, position.branch))
-            if run is None:
-                together = self._rows_per_sample(
-                    cache, index, transformer, arguments, guided, guidance is not None
-                )
-                tokens = self._backbone.grid(transformer, arguments["hidden_states"])
-                run = self._open(index, position.branch, rows, together, tokens)
-            self._begin(run, position, grid, present, arguments["hidden_states"])
-            runs.append(run)
-            sites.append(SiteCall(index, forecast_layers(cache, run.spans), run))
+            if index in modules:
+                sites.append(SiteCall(index, frozenset(), modules[index]))
+                continue
+            parts = self._opened(index, position.branch, rows, together, tokens)
+            for run in parts:
+                self._begin(run, position, grid, present, latents)
+            runs += parts
+            layers = forecast_layers(cache, self.spans[index])
+            sites.append(SiteCall(index, layers, tuple(parts)))
         replaced = {} if present is None or guidance is None else guidance.arguments(arguments)
-        return BegunCall(runs, guidance, replaced, sites)
+        return BegunCall(runs, modules, guidance, replaced, sites)
 
     def _begin(
         self,
@@ -159,7 +183,7 @@ class CacheRuns:
         latents = arguments["hidden_states"]
         if self._guidance is None:
             config = next(cache for cache in self.caches if cache.site.is_guidance)
-            samples = _paired(latents.shape[0], 2)
+            samples = paired(latents.shape[0], 2)
             first = self._backbone.conditional_first
             self._guidance = GuidanceRun(config, samples, first)
         run = self._guidance
@@ -169,31 +193,44 @@ class CacheRuns:
         run.begin_step(position.step, action == "compute", latents.device)
         return run
 
-    def _open(
-        self, index: int, branch: int, rows: int, together: int, token_grid: Grid
-    ) -> CacheRun:
-        leader = self._runs.get((index, 0))
-        samples = _paired(rows, together)
-        run = CacheRun(self.caches[index], samples, together, leader, self.spans[index], token_grid)
-        self._runs[index, branch] = run
-        return run
+    def _opened(
+        self,
+        index: int,
+        branch: int,
+        rows: int,
+        together: Callable[[CacheConfig], int],
+        tokens: Grid,
+    ) -> list[CacheRun]:
+        """The run states of one cache, one for each of its parts."""
+        found = []
+        for part, (cache, spans) in enumerate(self._parts[index]):
+            run = self._runs.get((index, part, branch))
+            if run is None:
+                leader = self._runs.get((index, part, 0))
+                per_sample = together(cache) if leader is None else leader.rows_per_sample
+                samples = paired(rows, per_sample)
+                run = CacheRun(cache, samples, per_sample, leader, spans, tokens)
+                self._runs[index, part, branch] = run
+            found.append(run)
+        return found
 
     def _rows_per_sample(
         self,
         cache: CacheConfig,
-        index: int,
         transformer: nn.Module,
         arguments: Mapping[str, Any],
         guided: bool | None,
         rows_leave: bool,
     ) -> int:
-        leader = self._runs.get((index, 0))
-        if leader is not None:
-            return leader.rows_per_sample
         if guided is not None:
             return 2 if guided else 1
         # Only what is done sample by sample needs to know, and who leaves out rows of samples.
-        by_sample = cache.per_sample or cache.predictor.by_sample or cache.guard_factor is not None
+        by_sample = (
+            cache.per_sample
+            or cache.policy.chooses_tokens
+            or cache.predictor.by_sample
+            or cache.guard_factor is not None
+        )
         if not (by_sample or rows_leave):
             return 1
         return 2 if self._is_guided(transformer, arguments, guided) else 1
@@ -208,13 +245,3 @@ class CacheRuns:
             latents = arguments["hidden_states"]
             self._guided = self._backbone.is_guided(transformer, latents, arguments)
         return self._guided
-
-
-def _paired(rows: int, rows_per_sample: int) -> int:
-    """Samples of so many rows."""
-    if rows % rows_per_sample:
-        raise RunError(
-            f"guidance: {rows} rows can't be pairs of guidance rows; pass guidance=False to"
-            " dit_accel.run, or both rows of every sample in one call"
-        )
-    return rows // rows_per_sample

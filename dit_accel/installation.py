@@ -20,6 +20,7 @@ from dit_accel.looks import look_of
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.cell import Operators
+from dit_accel.module_hooks import ModuleHooks
 from dit_accel.observe import SchedulerObserver
 from dit_accel.plan import Plan
 from dit_accel.program import cell_at, density_grid, merge_of, resolve_layers, steps_with_blocks
@@ -54,7 +55,7 @@ class Installation:
         self._run = -1
         self._shape: tuple[Any, ...] = ()
         self.num_layers = len(backbone.blocks(transformer))
-        self._caches = CacheRuns(plan.cache, self.num_layers, backbone)
+        self._caches = CacheRuns(plan.cache, self.num_layers, backbone, plan.seed)
         self._merges: dict[tuple[int, int, int], Any] = {}
         self.exact: ExactRewrites | None = None
         self._computed_steps: tuple[bool, ...] = ()
@@ -82,6 +83,8 @@ class Installation:
             self._place_spans()
             if plan.exact:
                 self.exact = ExactRewrites(plan.exact, transformer, self.backbone, self.target)
+            blocks = self.backbone.blocks(transformer)
+            self._module_hooks = ModuleHooks(blocks, self.backbone, plan.cache)
         except BaseException:
             self.remove()
             raise
@@ -154,6 +157,7 @@ class Installation:
         self._show_output(None, None)
         for hook in self._blocks:
             hook.cache = hook.probe = hook.look = hook.ring = None
+        self._module_hooks.arm({})
         for attention in self._attentions:
             attention.memory = None
         for feed_forward in self._feed_forwards:
@@ -271,6 +275,7 @@ class Installation:
                 first = self._blocks[0]
                 first.probe = run if run.config.policy.looks_at == "first_blocks" else None
                 first.look = look_of(run, self.backbone, self._blocks[-1])
+        self._module_hooks.arm(call.modules)
         if len(call.skipped_layers) == self.num_layers:
             return  # no module inside a block will run
         for layer, attention in enumerate(self._attentions):

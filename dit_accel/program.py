@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from dit_accel.errors import PlanError
-from dit_accel.methods.caching.placement import forecast_layers, place
+from dit_accel.methods.caching.module_steps import forecast_steps, module_labels
+from dit_accel.methods.caching.placement import forecast_layers, parts_of, place
 from dit_accel.methods.caching.policies.policy import CacheAction
 from dit_accel.methods.cell import NOTHING, Cell, MergeMethod, Operators
 from dit_accel.plan import Plan
@@ -27,11 +28,13 @@ class StepProgram:
             sample by sample while the step runs.
         layers: the same for each layer; a layer that no cache remembers is computed.
         cells: the operators of each layer.
+        modules: what caches inside the blocks leave out in each layer, in words.
     """
 
     caches: tuple[CacheAction, ...]
     layers: tuple[CacheAction, ...]
     cells: tuple[Operators, ...]
+    modules: tuple[tuple[str, ...], ...]
 
     @property
     def runs_blocks(self) -> bool:
@@ -84,15 +87,24 @@ def cell_at(layer: int, num_layers: int, position: Position, grid: Grid) -> Cell
 def step_table(plan: Plan, num_layers: int, num_steps: int, grid: Grid) -> list[StepProgram]:
     """The program of every step of a run of known length."""
     placed = place(plan.cache, num_layers)
+    positions = [_position(step, num_steps) for step in range(num_steps)]
+    inside = [cache for cache in plan.cache if cache.site.modules]
+    labels = [module_labels(cache, num_layers, positions, grid.size) for cache in inside]
+    left_out = _left_out(plan, num_layers, positions)
     table = []
     for step, actions in enumerate(action_table(plan, num_steps)):
         layers: list[CacheAction] = ["compute"] * num_layers
         for cache, spans, action in zip(plan.cache, placed, actions, strict=True):
-            for layer in forecast_layers(cache, spans):
-                layers[layer] = action
-        position = _position(step, num_steps)
-        cells = resolve_layers(plan, num_layers, position, grid)
-        table.append(StepProgram(actions, tuple(layers), cells))
+            for layer in forecast_layers(cache, spans) if spans else ():
+                layers[layer] = "decide" if action == "decide" else "compute"
+        for layer in left_out[step]:
+            layers[layer] = "forecast"
+        cells = resolve_layers(plan, num_layers, positions[step], grid)
+        modules = tuple(
+            tuple(of[step][layer] for of in labels if layer in of[step])
+            for layer in range(num_layers)
+        )
+        table.append(StepProgram(actions, tuple(layers), cells, modules))
     return table
 
 
@@ -116,14 +128,19 @@ def action_table(plan: Plan, num_steps: int) -> list[tuple[CacheAction, ...]]:
 
 def steps_with_blocks(plan: Plan, num_layers: int, num_steps: int) -> tuple[bool, ...]:
     """For each step of a run, whether any block runs, or may run."""
-    pairs = zip(plan.cache, place(plan.cache, num_layers), strict=True)
-    placed = [forecast_layers(cache, spans) for cache, spans in pairs]
-    found = []
-    for actions in action_table(plan, num_steps):
-        told = zip(placed, actions, strict=True)
-        absent = set().union(*(layers for layers, action in told if action == "forecast"))
-        found.append(len(absent) < num_layers)
-    return tuple(found)
+    positions = [_position(step, num_steps) for step in range(num_steps)]
+    absent = _left_out(plan, num_layers, positions)
+    return tuple(len(layers) < num_layers for layers in absent)
+
+
+def _left_out(plan: Plan, num_layers: int, positions: list[Position]) -> list[set[int]]:
+    """For each step, the blocks that are known to be forecast."""
+    found: list[set[int]] = [set() for _ in positions]
+    for cache, spans in zip(plan.cache, place(plan.cache, num_layers), strict=True):
+        for part, of_part in parts_of(cache, spans) if spans else ():
+            for at, _ in forecast_steps(part.policy, positions):
+                found[at.step] |= forecast_layers(part, of_part)
+    return found
 
 
 def _position(step: int, num_steps: int) -> Position:

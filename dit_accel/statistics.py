@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.module_run import ModuleRun
+from dit_accel.methods.caching.token_run import TokenRun
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
 
@@ -17,32 +19,42 @@ class SiteCall:
     Attributes:
         cache: its number in the plan.
         layers: blocks that do not run where it forecasts.
-        run: its run state until the call is settled.
+        run: its run state until the call is settled; over blocks, one for each part of them.
         rows: rows that were present at its site; the unconditional ones at site `guidance`.
         mode: whether `all`, `some` or `none` of them were computed.
         computed_rows: rows that were computed, padding included.
         needed: for each sample (each row, where the decision does not depend on samples), whether
             it was computed.
         guarded: for each sample, whether it was because its forecast could not be trusted.
+        extent: where layers differ, the share of them (or of modules, or tokens) that ran.
+        skipped: blocks that did not run at all.
     """
 
     cache: int
     layers: frozenset[int]
-    run: CacheRun | GuidanceRun | None = field(default=None, repr=False)
+    run: GuidanceRun | ModuleRun | TokenRun | tuple[CacheRun, ...] | None = field(
+        default=None, repr=False
+    )
     rows: int = 0
     mode: str = "all"
     computed_rows: int = 0
     needed: tuple[bool, ...] = ()
     guarded: tuple[bool, ...] = ()
+    extent: float | None = None
+    skipped: frozenset[int] = frozenset()
 
     @property
     def needed_share(self) -> float:
         """Share of the samples (or rows) that were computed because they had to be."""
+        if self.extent is not None:
+            return self.extent
         return sum(self.needed) / len(self.needed) if self.needed else 1.0
 
     @property
     def computed_share(self) -> float:
         """Share of those rows that were computed, padding included."""
+        if self.extent is not None:
+            return self.extent
         return self.computed_rows / self.rows if self.rows else 1.0
 
     def settle(self) -> None:
@@ -50,11 +62,26 @@ class SiteCall:
         if self.run is None:
             return
         run, self.run = self.run, None
-        self.mode, self.needed, self.guarded = run.mode, tuple(run.need), tuple(run.guarded)
+        if isinstance(run, tuple):
+            self._settle_blocks(run)
+            return
+        self.mode, self.needed = run.mode, tuple(run.need)
         if isinstance(run, GuidanceRun):
             self.rows, self.computed_rows = run.num_samples, sum(run.need)
+            self.guarded = tuple(run.guarded)
         else:
-            self.rows, self.computed_rows = len(run.rows), run.computed_rows
+            self.extent, self.rows = run.extent, len(run.rows)
+            self.computed_rows = self.rows if run.mode != "none" else 0
+
+    def _settle_blocks(self, parts: tuple[CacheRun, ...]) -> None:
+        run = max(parts, key=lambda part: part.computed_rows)
+        self.mode, self.needed, self.guarded = run.mode, tuple(run.need), tuple(run.guarded)
+        self.rows, self.computed_rows = len(run.rows), run.computed_rows
+        absent = (part.spans for part in parts if part.mode == "none")
+        self.skipped = frozenset(x for spans in absent for span in spans for x in span)
+        if len(parts) > 1:  # each of them computes all rows, or none
+            self.extent = 1.0 - len(self.skipped) / len(self.layers)
+            self.mode = "some" if 0.0 < self.extent < 1.0 else run.mode
 
 
 @dataclass
@@ -78,8 +105,7 @@ class Call:
     @property
     def skipped_layers(self) -> frozenset[int]:
         """Blocks that did not run at all."""
-        absent = (site.layers for site in self.sites if site.mode == "none")
-        return frozenset[int]().union(*absent)
+        return frozenset[int]().union(*(site.skipped for site in self.sites))
 
     def settle(self) -> None:
         """Read the decisions."""

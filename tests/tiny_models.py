@@ -69,6 +69,34 @@ PLANS: dict[str, dict[str, Any]] = {
             },
         ]
     },
+    "modules": {
+        "cache": [
+            {
+                "site": "attention",
+                "predictor": "taylor",
+                "policy": {"kind": "interval", "interval": 2},
+            },
+            {
+                "site": {"kind": "feed_forward", "first": 1, "last": 3},
+                "predictor": "reuse",
+                "policy": {"kind": "block_profile", "compute": [[0], [0, 1], [0]]},
+            },
+        ]
+    },
+    "tokens": {
+        "cache": {
+            "site": "tokens",
+            "predictor": "reuse",
+            "policy": {"kind": "token_importance", "share": 0.3},
+        }
+    },
+    "clusters": {
+        "cache": {
+            "site": "tokens",
+            "predictor": "taylor",
+            "policy": {"kind": "token_cluster", "interval": 2, "clusters": 5},
+        }
+    },
     "pooled": {"density": {"kind": "pooled", "pool": 2, "layers": [1, 3]}},
     "tome2d": {
         "merge": {
@@ -92,7 +120,16 @@ PLANS: dict[str, dict[str, Any]] = {
 STATIC = [name for name in PLANS if name not in ("first_block", "combined")]
 """Plans whose work depends on the step alone."""
 
-REMEMBERING = ["interval_polynomial", "first_block", "deep_guidance", "tome2d", "combined"]
+REMEMBERING = [
+    "interval_polynomial",
+    "first_block",
+    "deep_guidance",
+    "modules",
+    "tokens",
+    "clusters",
+    "tome2d",
+    "combined",
+]
 """Plans that carry something from step to step, one of each sort."""
 
 NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
@@ -101,6 +138,15 @@ NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
     "interval_1_deep": {"cache": {"site": "deep", "policy": {"kind": "interval", "interval": 1}}},
     "interval_1_guidance": {
         "cache": {"site": "guidance", "policy": {"kind": "interval", "interval": 1}}
+    },
+    "interval_1_modules": {
+        "cache": [
+            {"site": "attention", "policy": {"kind": "interval", "interval": 1}},
+            {"site": "feed_forward", "policy": {"kind": "interval", "interval": 1}},
+        ]
+    },
+    "interval_1_tokens": {
+        "cache": {"site": "tokens", "policy": {"kind": "token_importance", "interval": 1}}
     },
     "threshold_0": {"cache": {"policy": {"kind": "first_block", "threshold": 0}}},
     "pool_1": {"density": {"kind": "pooled", "pool": 1}},

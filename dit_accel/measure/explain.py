@@ -10,6 +10,7 @@ from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import forward_inputs
 from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
 from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.policies.token_policy import TokenPolicy
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram
 
@@ -76,7 +77,12 @@ class Explanation:
                     "caches": list(step.program.caches),
                     "macs": step.macs,
                     "macs_lower": step.macs_lower,
-                    "layers": [list(cell.labels()) for cell in step.program.cells],
+                    "layers": [
+                        [*inside, *cell.labels()]
+                        for inside, cell in zip(
+                            step.program.modules, step.program.cells, strict=True
+                        )
+                    ],
                 }
                 for index, step in enumerate(cost.steps)
             ],
@@ -97,11 +103,16 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
     num_layers = len(backbone.blocks(transformer))
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
+    channels = config.out_channels or config.in_channels
     cells = inputs["hidden_states"][0, 0].numel()
-    elements = _Elements(
-        stream=workload.rows * grid.size * width,
-        latents=workload.rows * config.in_channels * cells,
-        outputs=workload.batch * (config.out_channels or config.in_channels) * cells,
+    sizes = _Sizes(
+        num_layers,
+        grid.size,
+        workload.rows,
+        width,
+        workload.rows * config.in_channels * cells,
+        workload.batch * channels * cells,
+        architecture.is_text_conditional,
     )
     return Explanation(
         model=architecture.name,
@@ -112,32 +123,51 @@ def explain(architecture: Architecture, plan: Plan, workload: Workload) -> Expla
         num_layers=num_layers,
         cost=run_cost(architecture, plan, workload),
         caches=tuple(
-            CacheMemory(cache.method, _cache_bytes(cache, num_layers, elements, workload))
+            CacheMemory(cache.method, _cache_bytes(cache, sizes, workload.guided))
             for cache in plan.cache
         ),
     )
 
 
 @dataclass(frozen=True)
-class _Elements:
-    """Of the residual stream and of the latents of all rows, and of one output a sample."""
+class _Sizes:
+    """What the memories of this model and run are made of.
 
-    stream: int
+    Attributes:
+        num_layers: blocks.
+        tokens: of one row.
+        rows: guidance rows included.
+        width: channels of a token.
+        latents: elements of the latents of all rows.
+        outputs: elements of one output of all images.
+        has_text: whether the blocks have a cross-attention.
+    """
+
+    num_layers: int
+    tokens: int
+    rows: int
+    width: int
     latents: int
     outputs: int
+    has_text: bool
 
 
-def _cache_bytes(
-    cache: CacheConfig, num_layers: int, elements: _Elements, workload: Workload
-) -> int:
+def _cache_bytes(cache: CacheConfig, sizes: _Sizes, guided: bool) -> int:
     """Bytes of one cache."""
-    stream, latents = elements.stream, elements.latents
     item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
+    snapshots = cache.snapshots
     if cache.site.is_guidance:
-        return cache.snapshots * elements.outputs * item if workload.guided else 0
-    kept = cache.snapshots * len(cache.spans(num_layers)) * stream * item
+        return snapshots * sizes.outputs * item if guided else 0
+    stream = sizes.rows * sizes.tokens * sizes.width
+    layers = len(cache.site.module_layers(sizes.num_layers))
+    if isinstance(cache.policy, TokenPolicy):
+        modules = len(cache.site.modules) - (not sizes.has_text)
+        corrected = snapshots > 1  # computed tokens keep how far they are off the trend
+        kept = (snapshots * modules + corrected) * layers * stream * item
+        return kept + cache.policy.nbytes(layers, sizes.rows, sizes.tokens)
+    kept = snapshots * (len(cache.spans(sizes.num_layers)) + layers) * stream * item
     # What a policy compares with: residuals or inputs of blocks; latents and output of all rows.
-    compared = {"first_blocks": stream, "input": stream, "latents": 2 * latents}
+    compared = {"first_blocks": stream, "input": stream, "latents": 2 * sizes.latents}
     return kept + compared.get(cache.policy.looks_at, 0) * _RUN_BYTES
 
 
@@ -147,7 +177,7 @@ def cell_text(program: StepProgram, layer: int) -> str:
     if action == "forecast":
         return action
     decides = [action] if action == "decide" else []
-    return " + ".join([*decides, *program.cells[layer].labels()])
+    return " + ".join([*decides, *program.modules[layer], *program.cells[layer].labels()])
 
 
 def caches_text(explanation: Explanation, program: StepProgram) -> str:

@@ -200,9 +200,10 @@ def _program_key(plan: Plan, step: int, program: StepProgram) -> Hashable:
     The first step is not like others where exact rewrites keep what it computes (text keys).
     """
     kept = getattr(plan.merge, "reuse_steps", 1) > 1
-    forecast = tuple(action == "forecast" for action in program.caches)
+    caches = tuple(action == "forecast" for action in program.caches)
+    forecast = caches, tuple(action == "forecast" for action in program.layers)
     first = bool(plan.exact) and step == 0
-    return forecast, program.cells, step if kept else None, first
+    return forecast, program.modules, program.cells, step if kept else None, first
 
 
 def _count_forward(transformer: nn.Module, inputs: dict[str, Any], layers: _OpenLayers) -> _Forward:

@@ -66,16 +66,21 @@ def reads_of_each_step(
     return counts
 
 
+BY_SAMPLE = ("guidance", "deep_guidance", "tokens", "clusters")
+"""Plans that have to know which rows belong to one sample."""
+
+
 @pytest.mark.parametrize("name", [name for name in STATIC if name != "tome2d"])
 def test_static_plans_read_nothing_back(layout: TinyFamily, name: str, reads: CountReads) -> None:
-    guidance = True if "guidance" in name else None
+    guidance = True if name in BY_SAMPLE else None
     assert reads_of_each_step(layout, PLANS[name], reads, guidance=guidance) == [0] * 8
 
 
+@pytest.mark.parametrize("name", BY_SAMPLE)
 def test_whether_rows_are_guided_is_looked_at_once_a_run(
-    layout: TinyFamily, reads: CountReads
+    layout: TinyFamily, name: str, reads: CountReads
 ) -> None:
-    counts = reads_of_each_step(layout, PLANS["deep_guidance"], reads)
+    counts = reads_of_each_step(layout, PLANS[name], reads)
     assert counts[0] <= 2 and set(counts[1:]) == {0}
 
 

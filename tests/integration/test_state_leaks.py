@@ -184,6 +184,8 @@ def test_nothing_is_remembered_after_a_run(
     inner = (*installation._attentions, *installation._feed_forwards)
     assert all(hook.memory is None for hook in inner)
     assert all(hook.cache is hook.probe is hook.ring is None for hook in installation._blocks)
+    assert all(hook.cell is None for hook in installation._module_hooks._hooks.values())
+    assert all(hook.chooser is None for hook in installation._module_hooks._values.values())
 
 
 def test_memory_of_the_run_is_bounded_while_it_lasts(

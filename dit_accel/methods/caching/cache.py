@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.methods.caching.combinations import reason_against, reason_against_guard
 from dit_accel.methods.caching.policies.policy import Policy
 from dit_accel.methods.caching.predictors.polynomial import Polynomial
 from dit_accel.methods.caching.predictors.predictor import Predictor
@@ -72,17 +73,17 @@ class CacheConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> CacheConfig:
-        for axis in (self.predictor, self.policy):
-            reason = axis.works_at(self.site)
+        refused = {
+            "policy": reason_against(self.site, self.policy),
+            "predictor": self.predictor.works_at(self.site),
+        }
+        for axis, reason in refused.items():
             if reason:
-                raise PlanError(Problem(axis.family, reason))
-        if self.site.is_guidance and self.guard not in ("auto", False):
+                raise PlanError(Problem(axis, reason))
+        against = reason_against_guard(self.site, self.policy)
+        if against and self.guard not in ("auto", False):
             raise PlanError(
-                Problem(
-                    "guard",
-                    f"got {self.guard}, expected auto or false: at site guidance the rows have"
-                    " been left out before a forecast is judged; remove guard",
-                )
+                Problem("guard", f"got {self.guard}, expected auto or false: {against}")
             )
         return self
 
@@ -109,7 +110,7 @@ class CacheConfig(MethodConfig):
         return max(self.predictor.snapshots, self.policy.snapshots)
 
     def spans(self, num_layers: int) -> list[range]:
-        """The ranges of blocks that are remembered; none at site `guidance`."""
+        """The ranges of blocks that are remembered; none where rows or modules are."""
         spans = self.site.spans(num_layers, 1 if self.policy.looks_at == "first_blocks" else 0)
         if self.policy.looks_at == "last_block":  # what it adds is forecast by itself
             *others, last = spans
@@ -117,13 +118,33 @@ class CacheConfig(MethodConfig):
         return spans
 
     def conflicts_with(self, plan: Plan) -> str | None:
-        """A matching that is kept would depend on which batch-mates were computed."""
-        if self.policy.looks_at == "last_block" and plan.merge is not None:
-            return (
-                f"cache: policy {self.policy.method} runs the last block before the others, and"
-                " merge would match its tokens out of turn; remove merge, or use policy"
-                " first_block"
-            )
+        """Methods that change the tokens, or the rows, that this cache counts on."""
+        return self._needs_all_tokens(plan) or self._takes_turns(plan) or self._changes_rows(plan)
+
+    def _needs_all_tokens(self, plan: Plan) -> str | None:
+        """Histories are of the full grid, and token by token where tokens are chosen."""
+        others = ["density"] if self.site.modules else []
+        if self.policy.chooses_tokens:
+            others += ["merge", "attention"]
+        found = [family for family in others if getattr(plan, family) is not None]
+        if not found:
+            return None
+        return (
+            f"cache: site {self.site.method} remembers what modules make of all tokens, and"
+            f" {found[0]} hands them others; remove one of the two"
+        )
+
+    def _takes_turns(self, plan: Plan) -> str | None:
+        """A matching is made in the order of the blocks."""
+        if self.policy.looks_at != "last_block" or plan.merge is None:
+            return None
+        return (
+            f"cache: policy {self.policy.method} runs the last block before the others, and merge"
+            " would match its tokens out of turn; remove merge, or use policy first_block"
+        )
+
+    def _changes_rows(self, plan: Plan) -> str | None:
+        """A matching kept over the steps would depend on which batch-mates were computed."""
         changing = self.per_sample or self.site.is_guidance or self.guard_factor is not None
         if changing and getattr(plan.merge, "reuse_steps", 1) > 1:
             which = f"policy {self.policy.method}" if self.per_sample else "this cache"

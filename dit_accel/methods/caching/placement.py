@@ -7,15 +7,16 @@ from itertools import combinations
 
 from dit_accel.errors import PlanError, UnsupportedError
 from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.module_placement import refuse_shared_modules
 
 Spans = list[range]
 
 
 def place(caches: Sequence[CacheConfig], num_layers: int) -> list[Spans]:
-    """The spans of each cache on a model of `num_layers` blocks; none for site `guidance`.
+    """The spans of each cache on a model of `num_layers` blocks; none for rows and modules.
 
     Raises:
-        PlanError: blocks that the model has not, or that two caches remember.
+        PlanError: blocks that the model has not, or blocks or modules that two caches remember.
         UnsupportedError: a policy that looks at a block of a model that has no other.
     """
     placed = []
@@ -26,8 +27,12 @@ def place(caches: Sequence[CacheConfig], num_layers: int) -> list[Spans]:
                 f"cache.policy: it computes the {which} block always, and this model has"
                 f" {num_layers} block(s); expected at least 2, or use policy interval"
             )
-        placed.append(cache.spans(num_layers))
+        spans = cache.spans(num_layers)
+        if spans:
+            parts_of(cache, spans)
+        placed.append(spans)
     _refuse_overlaps(caches, placed)
+    refuse_shared_modules(caches, placed, num_layers)
     return placed
 
 
@@ -40,6 +45,19 @@ def forecast_layers(cache: CacheConfig, spans: Spans) -> frozenset[int]:
     """The blocks that do not run where all is forecast: all but one that is looked at."""
     looked_at = spans[-1:] if cache.policy.looks_at == "last_block" else []
     return frozenset(layers_of(spans)) - frozenset(layers_of(looked_at))
+
+
+def parts_of(cache: CacheConfig, spans: Spans) -> list[tuple[CacheConfig, Spans]]:
+    """A cache over blocks as one for each group of its spans that are computed at the same steps.
+
+    Raises:
+        PlanError: its policy is made for another number of layers.
+    """
+    at = {span.start: span for span in spans}
+    return [
+        (cache.model_copy(update={"policy": policy}), [at[layer] for layer in layers])
+        for layers, policy in cache.policy.by_layer(list(at))
+    ]
 
 
 def _refuse_overlaps(caches: Sequence[CacheConfig], placed: list[Spans]) -> None:

@@ -46,9 +46,10 @@ def test_a_list_is_written_back_as_a_list() -> None:
 def test_every_predictor_goes_with_every_site_where_it_has_tokens(
     site: str, predictor: str
 ) -> None:
-    document = {"site": site, "predictor": predictor, "policy": "interval"}
-    if site == "guidance" and predictor in ("curvature", "frequency"):
-        assert f"cache.predictor: {predictor} looks at tokens" in refusal(document)
+    policy = "token_importance" if site == "tokens" else "interval"
+    document = {"site": site, "predictor": predictor, "policy": policy}
+    if site not in ("model", "block", "deep") and predictor in ("curvature", "frequency"):
+        assert f"cache.predictor: {predictor} looks at the tokens" in refusal(document)
         return
     cache = CacheConfig(**document)
     assert cache.predictor.snapshots >= 1

@@ -26,12 +26,7 @@ class ListedSteps(Policy):
     @field_validator("compute")
     @classmethod
     def _ascending(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
-        if not steps or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
-            raise ValueError(
-                "expected step indices in ascending order from 0, because the first step has"
-                " nothing to forecast from; write for instance [0, 2, 5]"
-            )
-        return steps
+        return ascending_from_zero(steps)
 
     def action(
         self, step: int, last: int | None, fraction: float, num_steps: int | None
@@ -47,3 +42,17 @@ class ListedSteps(Policy):
             f"policy.compute: got step {self.compute[-1]}, expected indices below {num_steps},"
             f" because the run has {num_steps} steps; write a list for this number of steps"
         )
+
+
+def ascending_from_zero(steps: tuple[int, ...]) -> tuple[int, ...]:
+    """The same steps.
+
+    Raises:
+        ValueError: they are not in ascending order, or the first step is not among them.
+    """
+    if not steps or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
+        raise ValueError(
+            "expected step indices in ascending order from 0, because the first step has nothing"
+            " to forecast from; write for instance [0, 2, 5]"
+        )
+    return steps

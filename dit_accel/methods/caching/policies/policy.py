@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from dit_accel.methods.caching.judges.judge import Judge
@@ -25,6 +26,8 @@ class Policy(MethodConfig):
     looks_at: ClassVar[LooksAt] = "nothing"
     # Snapshots that have to be kept for the policy, whatever the predictor needs.
     snapshots: ClassVar[int] = 0
+    # Whether it chooses tokens that are computed in between: a `TokenPolicy`.
+    chooses_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def action(
@@ -42,6 +45,14 @@ class Policy(MethodConfig):
     def judge(self, num_rows: int) -> Judge[Any] | None:
         """The memory that decisions sample by sample go by, for `R` rows; `None` without."""
         return None
+
+    def by_layer(self, layers: Sequence[int]) -> list[tuple[tuple[int, ...], Policy]]:
+        """What rules each of the remembered layers: groups of them that act alike.
+
+        Raises:
+            PlanError: this policy was made for another number of layers.
+        """
+        return [(tuple(layers), self)]
 
     def works_at(self, site: Site) -> str | None:
         """Why this policy makes no sense at `site`, with the remedy; `None` where it does."""

@@ -60,9 +60,9 @@ class Predictor(MethodConfig):
 
     def works_at(self, site: Site) -> str | None:
         """Why this predictor makes no sense at `site`, with the remedy; `None` where it does."""
-        if self.is_linear or not site.is_guidance:
+        if self.is_linear or not (site.is_guidance or site.modules):
             return None
         return (
-            f"{self.method} looks at tokens of the network, and site guidance remembers its output;"
-            " use predictor reuse or polynomial at site guidance"
+            f"{self.method} looks at the tokens of the residual stream, and site {site.method}"
+            " remembers something else; use predictor reuse or polynomial, or site model or deep"
         )

@@ -10,13 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dit_accel.errors import PlanError, Problem, mismatch
-from dit_accel.methods.caching.sites.site import Site
+from dit_accel.methods.caching.sites.block_range import BlockRangeSite
 from dit_accel.methods.registry import register
 
 
 @register("site", kind="deep")
-class DeepSite(Site):
+class DeepSite(BlockRangeSite):
     """`site: {kind: deep, first: 1, last: -1}`.
 
     Args:
@@ -26,14 +25,8 @@ class DeepSite(Site):
 
     kind: Literal["deep"] = "deep"
     first: Annotated[int, Field(ge=0)] = 1
-    last: int = -1
 
     def spans(self, num_layers: int, leading: int) -> list[range]:
         """The blocks from `first` to `last`."""
-        last = self.last if self.last >= 0 else num_layers + self.last
-        if not self.first <= last < num_layers:
-            expected = f"first <= last < {num_layers}, because there are {num_layers} layers"
-            remedy = f"write for instance {{kind: deep, first: {min(1, num_layers - 1)}}}"
-            found = {"first": self.first, "last": self.last}
-            raise PlanError(Problem("cache.site", mismatch(found, expected, remedy)))
-        return [range(max(self.first, leading), last + 1)]
+        blocks = self.blocks(num_layers)
+        return [range(max(blocks.start, leading), blocks.stop)]

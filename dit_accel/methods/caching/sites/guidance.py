@@ -26,7 +26,3 @@ class GuidanceSite(Site):
     def is_guidance(self) -> bool:
         """Rows are left out."""
         return True
-
-    def spans(self, num_layers: int, leading: int) -> list[range]:
-        """No block."""
-        return []

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from typing import ClassVar, Literal
 
 from dit_accel.methods.config import MethodConfig
+
+ModuleName = Literal["attention", "cross_attention", "feed_forward"]
 
 
 class Site(MethodConfig):
     """Where a cache remembers, and what is left out while it forecasts."""
+
+    # Modules inside a block whose outputs are remembered, as far as a block has them; none where
+    # whole blocks or guidance rows are left out.
+    modules: ClassVar[tuple[ModuleName, ...]] = ()
 
     @property
     def is_guidance(self) -> bool:
         """Whether guidance rows are left out, and not blocks."""
         return False
 
-    @abstractmethod
     def spans(self, num_layers: int, leading: int) -> list[range]:
-        """The ranges of blocks that are remembered, each through its residual.
+        """The ranges of blocks that are remembered, each through its residual; none by default.
 
         Args:
             num_layers: blocks of the model.
@@ -26,3 +31,12 @@ class Site(MethodConfig):
         Raises:
             PlanError: the model has no such blocks.
         """
+        return []
+
+    def module_layers(self, num_layers: int) -> range:
+        """The blocks whose `modules` are remembered; none by default.
+
+        Raises:
+            PlanError: the model has no such blocks.
+        """
+        return range(0)

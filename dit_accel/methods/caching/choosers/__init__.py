@@ -1,0 +1,1 @@
+"""Choosers: run states of the policies that choose tokens, one file each."""
