@@ -120,9 +120,10 @@ def _cache_bytes(
 ) -> int:
     """Bytes of one cache, by the elements of the residual stream and of one output a sample."""
     item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
+    snapshots = cache.predictor.snapshots + cache.predictor.inputs
     if cache.site.is_guidance:
-        return cache.predictor.snapshots * latents * item if workload.guided else 0
-    kept = cache.predictor.snapshots * len(cache.spans(num_layers)) * stream * item
+        return snapshots * latents * item if workload.guided else 0
+    kept = snapshots * len(cache.spans(num_layers)) * stream * item
     # A policy that looks at the first blocks keeps their residual, to compare with.
     return kept + (stream * _RUN_BYTES if cache.per_sample else 0)
 

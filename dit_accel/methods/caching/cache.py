@@ -75,6 +75,15 @@ class CacheConfig(MethodConfig):
         reason = self.policy.works_at(self.site)
         if reason:
             raise PlanError(Problem("policy", reason))
+        if self.predictor.inputs and (self.per_sample or self.guard_factor is not None):
+            culprit = f"policy {self.policy.method}" if self.per_sample else "guard"
+            raise PlanError(
+                Problem(
+                    "predictor",
+                    f"{self.predictor.method} has weights for one history alone, and {culprit}"
+                    " changes it sample by sample; use policy calibrated or list without a guard",
+                )
+            )
         if self.site.is_guidance and self.guard not in ("auto", False):
             raise PlanError(
                 Problem(
