@@ -9,6 +9,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from dit_accel.calibration import calibrate
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError
 from dit_accel.install import accelerate, accelerated, restore, run
 from dit_accel.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "UnsupportedError",
     "accelerate",
     "accelerated",
+    "calibrate",
     "restore",
     "run",
     "summary",

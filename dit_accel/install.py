@@ -27,14 +27,16 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
 
     Args:
         target: a diffusers pipeline with a `transformer`, or such a transformer.
-        plan: a preset's name, the path of a YAML file, a mapping, or a `Plan`. A plan that is in
-            place already is replaced. The empty plan installs nothing at all.
+        plan: a preset's name, the path of a YAML file or of a calibrated plan's folder, a mapping,
+            or a `Plan`. A plan that is in place already is replaced. The empty plan installs
+            nothing at all.
 
     Returns:
         `target` itself.
 
     Raises:
-        PlanError: the plan is wrong, or does not fit this model (layers that it has not).
+        PlanError: the plan is wrong, or does not fit this model (layers that it has not), or was
+            calibrated for another one.
         UnsupportedError: the transformer's class is not supported.
     """
     plan = Plan.load(plan)
@@ -43,6 +45,8 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
     num_layers = len(backbone.blocks(transformer))
     plan.check_against(num_layers)
     place(plan.cache, num_layers)
+    if plan.calibration is not None:
+        plan.calibration.check_model(transformer)
     restore(target)
     if plan.is_empty:
         return target

@@ -182,6 +182,7 @@ class Installation:
             self.clock.forget()
         position = self.clock.tick(lambda: _first_value(arguments["timestep"]))
         if position.run != self._run or shape != self._shape:
+            self._check_calibration(transformer, arguments)
             self._begin_run(position, shape)
         self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)
@@ -246,6 +247,16 @@ class Installation:
         if position.run != self._run:
             self.statistics = RunStatistics()
         self._run, self._shape = position.run, shape
+
+    def _check_calibration(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> None:
+        """Refuse a run that the plan was not fitted to; its length is checked with the plan."""
+        calibration = self.plan.calibration
+        if calibration is None or not calibration.check:
+            return
+        latents, guided = arguments["hidden_states"], self.guidance
+        if guided is None and latents.device.type != "meta":
+            guided = self.backbone.is_guided(transformer, latents, arguments)
+        calibration.check_run(self._observer.scheduler, guided=guided)
 
     def _operators(self, position: Position, grid: Grid) -> tuple[Operators, ...]:
         if position.num_steps is None:  # the fraction is no function of the step then

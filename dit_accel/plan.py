@@ -11,12 +11,14 @@ from typing import Annotated, Any, TypeAlias, Union
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
+from dit_accel.calibration_record import Calibration, read_calibration
 from dit_accel.contradictions import shared_cells
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.exact.config import ExactSetting, read_exact
 from dit_accel.methods.caching.cache import CacheConfig, read_caches
 from dit_accel.methods.config import MethodConfig
 from dit_accel.methods.reading import read_method
+from dit_accel.plan_folder import read_plan_folder, write_plan_folder
 from dit_accel.presets import preset_names, preset_path
 from dit_accel.strict_model import StrictModel
 from dit_accel.strict_yaml import parse_mapping, read_mapping
@@ -46,6 +48,7 @@ class Plan(StrictModel):
         merge: tokens merged before, and split again after, attention or feed-forward.
         attention: the attention operator.
         seed: from which, with layer and step, random choices derive.
+        calibration: the run that calibrated caches were fitted to; other runs are refused.
 
     Raises:
         PlanError: for unknown keys, impossible values and contradictions, all of them at once.
@@ -57,10 +60,12 @@ class Plan(StrictModel):
     merge: Method = None
     attention: Method = None
     seed: int = Field(default=0, ge=0)
+    calibration: Annotated[Calibration | None, BeforeValidator(read_calibration)] = None
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "Plan":
         problems: list[Problem | str] = [*self._overlaps(None, None), *self._crowded_caches()]
+        problems += self._unknown_calibration()
         for config in self.methods.values():
             message = config.conflicts_with(self)
             if message:
@@ -75,7 +80,8 @@ class Plan(StrictModel):
 
         Args:
             source: a plan (returned as it is), a mapping, the name of a preset, or the path of a
-                YAML file. Write ``./name`` for a file that is called like a preset.
+                YAML file or of a calibrated plan's folder. Write ``./name`` for one that is called
+                like a preset.
 
         Raises:
             PlanError: if it is none of these, or the plan is refused.
@@ -91,6 +97,8 @@ class Plan(StrictModel):
         name = os.fspath(source)
         is_path = name not in preset_names() and os.path.exists(name)
         path = Path(name) if is_path else preset_path(name)
+        if path.is_dir():
+            return cls._build(read_plan_folder(path), str(path))
         return cls._build(read_mapping(path), str(path))
 
     @classmethod
@@ -119,7 +127,19 @@ class Plan(StrictModel):
         }
         caches = [cache.to_dict() for cache in self.cache]
         methods = {"cache": caches[0] if len(caches) == 1 else caches} | methods
-        return {key: value for key, value in (methods | plain).items() if value}
+        known = None if self.calibration is None else self.calibration.to_dict()
+        document = methods | plain | {"calibration": known}
+        return {key: value for key, value in document.items() if value}
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``plan.yaml``, and beside it the numbers of calibrated caches, into a folder.
+
+        ``Plan.load(folder)`` reads an equal plan.
+
+        Raises:
+            PlanError: the folder cannot be written.
+        """
+        write_plan_folder(self, Path(folder))
 
     def to_yaml(self) -> str:
         """Return the YAML text from which `from_yaml` builds an equal plan."""
@@ -140,8 +160,12 @@ class Plan(StrictModel):
 
     @property
     def fingerprint(self) -> str:
-        """The first 16 hex digits of the SHA-256 of everything that is set, defaults included."""
-        document = {key: value for key, value in self if value not in (None, ())}
+        """The first 16 hex digits of the SHA-256 of everything that is set, defaults included.
+
+        What a plan was calibrated for is left out: it decides who may use it, not what it does.
+        """
+        own = {key: value for key, value in self if key != "calibration"}
+        document = {key: value for key, value in own.items() if value not in (None, ())}
         text = json.dumps(document, sort_keys=True, default=_canonical)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -173,6 +197,8 @@ class Plan(StrictModel):
             problems += self._overlaps(num_layers, num_steps)
         if problems:
             raise PlanError(*problems, source="plan")
+        if self.calibration is not None:
+            self.calibration.check_run(num_steps=num_steps)
 
     def _crowded_caches(self) -> list[str]:
         """What stands against the caches of a list beside each other, on any model."""
@@ -191,6 +217,21 @@ class Plan(StrictModel):
                 " for another cache; use site deep with first and last, or remove one of them"
             )
         return problems
+
+    def _unknown_calibration(self) -> list[Problem]:
+        """Calibrated caches of which nobody knows what they were fitted to."""
+        if self.calibration is not None:
+            return []
+        return [
+            Problem(
+                f"{place}.{axis}",
+                "calibrated numbers without the key 'calibration', which says what they were"
+                " fitted to; copy it from the plan that dit-accel calibrate wrote",
+            )
+            for place, config in self.methods.items()
+            for axis in ("predictor", "policy")
+            if isinstance(config, CacheConfig) and getattr(config, axis).method == "calibrated"
+        ]
 
     def _overlaps(self, num_layers: int | None, num_steps: int | None) -> list[str]:
         """Return each pair of methods that would both remove tokens in one cell."""

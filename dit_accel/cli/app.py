@@ -10,6 +10,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from dit_accel.cli.bench import bench
+from dit_accel.cli.calibrate import calibrate
 from dit_accel.cli.evaluate import evaluate
 from dit_accel.cli.explain import explain
 from dit_accel.cli.export import export
@@ -46,6 +47,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     generate,
     explain,
     bench,
+    calibrate,
     plans,
     sample,
     reference,

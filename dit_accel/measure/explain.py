@@ -155,7 +155,7 @@ class _Sizes:
 def _cache_bytes(cache: CacheConfig, sizes: _Sizes, guided: bool) -> int:
     """Bytes of one cache."""
     item = _FLOAT32_BYTES if cache.history == "float32" else _RUN_BYTES
-    snapshots = cache.snapshots
+    snapshots = cache.snapshots + cache.predictor.inputs
     if cache.site.is_guidance:
         return snapshots * sizes.outputs * item if guided else 0
     stream = sizes.rows * sizes.tokens * sizes.width

@@ -88,6 +88,9 @@ def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunC
         UnsupportedError: a latent size that the model cannot take.
     """
     transformer = architecture.build("meta")
+    if plan.calibration is not None:
+        plan.calibration.check_model(transformer)
+        plan.calibration.check_run(num_steps=workload.num_steps)
     one_row = forward_inputs(transformer, 1, workload.latent_size, workload.text_tokens)
     programs = _programs(transformer, plan, workload, one_row)
     # At most one decides by the data; a plan refuses more.
@@ -96,7 +99,8 @@ def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunC
     layers = _OpenLayers.of(deciding, num_layers)
     dense = _count_forward(transformer, one_row, layers)
     others = tuple(cache for cache in plan.cache if not cache.per_sample)
-    static = plan.model_copy(update={"cache": others})
+    # Counted as it stands: whether a run has guidance is not always known here.
+    static = plan.model_copy(update={"cache": others, "calibration": None})
     if static.is_empty:
         costs = [dense.times(workload.rows)] * workload.num_steps
     else:

@@ -27,7 +27,7 @@ def provenance(**settings: Any) -> dict[str, Any]:
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **_checkout(),
-        "versions": _versions(),
+        "versions": versions(),
         "hardware": _hardware(),
         "threads": torch.get_num_threads(),
         **settings,
@@ -54,15 +54,16 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"python": platform.python_version()}
+def versions() -> dict[str, str | None]:
+    """Versions of Python, of the packages that matter to a result, and of CUDA."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:
-            versions[package] = None
-    versions["cuda"] = torch.version.cuda
-    return versions
+            found[package] = None
+    found["cuda"] = torch.version.cuda
+    return found
 
 
 def _hardware() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dit_accel.measure.timing import Timing, interleaved, timed
 from dit_accel.plan import Plan
 from dit_accel.sampling.batch import ImageBatch, decode, denoise, encode_text
 from dit_accel.sampling.generate_config import GenerateConfig, image_batch
+from dit_accel.sampling.identity import scheduler_config
 from dit_accel.sampling.loading import (
     default_device,
     load_pipeline,
@@ -28,6 +29,7 @@ from dit_accel.sampling.loading import (
     pipeline_labels,
 )
 from dit_accel.sampling.prompt_check import prompt_warnings
+from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.sampling.variants import Variant, pipeline_variant
 
 DENSE, PLAN, FEWER_STEPS = "dense", "plan", "fewer_steps"
@@ -89,6 +91,9 @@ def prepare(config: GenerateConfig) -> Prepared:
     pipeline_family(folder)
     architecture = load_architecture(folder)
     batch = image_batch(config, pipeline_labels(folder), architecture.num_classes)
+    if plan.calibration is not None:
+        scheduler = make_scheduler(config.scheduler, scheduler_config(folder))
+        plan.calibration.check_run(scheduler, guidance_scale=config.guidance_scale)
     return Prepared(config, plan, folder, batch, _cost(architecture, plan, config))
 
 

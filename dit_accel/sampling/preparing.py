@@ -77,8 +77,11 @@ def prepare_sampling(config: SampleConfig) -> PreparedSampling:
     conditions = resolve_conditions(config, folder, architecture)
     size = _latent_size(config, architecture)
     transformer = architecture.build("meta")
-    _check_solver(config, folder, transformer)
+    scheduler = _checked_solver(config, folder, transformer)
     _check_plan(plan, config.num_inference_steps, transformer, size)
+    if plan.calibration is not None:
+        plan.calibration.check_model(transformer)
+        plan.calibration.check_run(scheduler, guidance_scale=config.guidance_scale)
     text_tokens = architecture.default_text_tokens if architecture.is_text_conditional else None
     pixels = (size[0] * architecture.pixels_per_cell, size[1] * architecture.pixels_per_cell)
     return PreparedSampling(
@@ -147,7 +150,7 @@ def _latent_size(config: SampleConfig, architecture: Architecture) -> tuple[int,
     return size
 
 
-def _check_solver(config: SampleConfig, folder: Path, transformer: Any) -> None:
+def _checked_solver(config: SampleConfig, folder: Path, transformer: Any) -> Any:
     """Build the solver and its timesteps, as the pipeline will."""
     # By name: a wheel and a checkout keep the package at different places.
     denoising = import_module("dit_accel.pipelines.denoising")
@@ -164,6 +167,7 @@ def _check_solver(config: SampleConfig, folder: Path, transformer: Any) -> None:
             f"scheduler: {config.scheduler} with {steps} steps does not suit {config.model} "
             f"({error}); choose another scheduler or number of steps"
         ) from None
+    return scheduler
 
 
 def _check_plan(plan: Plan, num_steps: int, transformer: Any, size: tuple[int, int]) -> None:

@@ -40,6 +40,18 @@ COMMANDS = {
         "--random-weights",
         "--record-presets",
     },
+    "calibrate": {
+        "--out",
+        "--speedup",
+        "--scheduler",
+        "--steps",
+        "--guidance",
+        "--seeds",
+        "--label",
+        "--prompt",
+        "--dtype",
+        "--batch",
+    },
     "plans": set(),
     "sample": {"--set", "--shard", "--steal", "--no-steal", "--quiet", "--executor"},
     "reference": {

@@ -140,7 +140,11 @@ EVERY = [
         for site in kinds("site")
         if site not in ("cross_attention", "tokens")  # not on every model, not with this policy
     ),
-    *({"predictor": p, "site": "deep", "policy": "interval"} for p in kinds("predictor")),
+    *(
+        {"predictor": p, "site": "deep", "policy": "interval"}
+        for p in kinds("predictor")
+        if p != "calibrated"  # tests/calibration
+    ),
     {"policy": {"kind": "magnitude", "ratios": [1.0] * STEPS, "max_skips": 1}},
     {"site": "deep", "policy": {"kind": "first_block", "threshold": 0.3}},
     {"site": "deep", "policy": "interval", "guard": 1.01},

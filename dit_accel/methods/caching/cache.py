@@ -75,7 +75,7 @@ class CacheConfig(MethodConfig):
     def _makes_sense(self) -> CacheConfig:
         refused = {
             "policy": reason_against(self.site, self.policy),
-            "predictor": self.predictor.works_at(self.site),
+            "predictor": self.predictor.works_at(self.site) or self._many_histories(),
         }
         for axis, reason in refused.items():
             if reason:
@@ -86,6 +86,16 @@ class CacheConfig(MethodConfig):
                 Problem("guard", f"got {self.guard}, expected auto or false: {against}")
             )
         return self
+
+    def _many_histories(self) -> str | None:
+        """A fitted predictor has weights for the history that it was fitted to."""
+        if not self.predictor.inputs or not (self.per_sample or self.guard_factor is not None):
+            return None
+        culprit = f"policy {self.policy.method}" if self.per_sample else "guard"
+        return (
+            f"{self.predictor.method} has weights for one history alone, and {culprit} changes it"
+            " sample by sample; use policy calibrated or list without a guard"
+        )
 
     @property
     def method(self) -> str:

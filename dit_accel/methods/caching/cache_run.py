@@ -227,18 +227,19 @@ class CacheRun:
         assert start is not None
         if self.mode == "all":
             ring.pending = None  # it was judged, and found wanting
-            self.memory.remember(ring, hidden_states - start, None)
+            self.memory.remember(ring, hidden_states - start, start, None)
             return hidden_states
         assert self._selection is not None
         mask = self._selection.mask
-        forecast = start + self.memory.forecast(ring).to(start.dtype)
+        forecast = start + self.memory.forecast(ring, start).to(start.dtype)
         computed = hidden_states[self._selection.place]
-        self.memory.remember(ring, computed - start, mask)
+        self.memory.remember(ring, computed - start, start, mask)
         return torch.where(mask[:, None, None], computed, forecast)
 
     def forecast(self, ring: Ring, hidden_states: torch.Tensor) -> torch.Tensor:
         """All rows forecast, `[P, N, C] -> [P, N, C]`."""
-        return hidden_states + self.memory.forecast(ring).to(hidden_states.dtype)
+        forecast = self.memory.forecast(ring, hidden_states)
+        return hidden_states + forecast.to(hidden_states.dtype)
 
     def select(self, arguments: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
         """The block arguments `names`, which hold one entry a row, for the computed rows."""

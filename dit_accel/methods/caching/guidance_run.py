@@ -45,6 +45,8 @@ class GuidanceRun:
         self._timeline = RowTimeline(config.predictor.snapshots)
         dtype = torch.float32 if config.history == "float32" else None
         self._ring = Ring(config.predictor.snapshots, num_samples, dtype)
+        if config.predictor.inputs:
+            self._ring.inputs = Ring(1, num_samples, dtype)
         self._table: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
         self._halves: dict[str, _Half] = {}
@@ -74,7 +76,7 @@ class GuidanceRun:
     @property
     def nbytes(self) -> int:
         """Bytes remembered now."""
-        return self._ring.nbytes
+        return self._ring.total_bytes
 
     def begin_step(self, step: int, compute: bool, device: torch.device) -> None:
         """The policy has decided on `step`; without a history it is computed."""
@@ -86,11 +88,13 @@ class GuidanceRun:
             self._places = places.to(device, non_blocking=True)
             return
         self.mode = "none"
-        weights = timeline.in_slots(self.config.predictor.weights(timeline.steps, step))
+        predictor, now = self.config.predictor, (timeline.steps, step)
+        remembered = timeline.in_slots(predictor.weights(*now))
+        weights = np.append(remembered, predictor.input_weights(*now))
         if self._table is None:
             dtype = self._ring.weight_dtype
             self._table = torch.zeros(weights.shape, dtype=dtype, device=device)
-        self._table.copy_(torch.from_numpy(np.asarray(weights)), non_blocking=True)
+        self._table.copy_(torch.from_numpy(weights), non_blocking=True)
 
     def arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The transformer's arguments for the conditional rows alone."""
@@ -117,14 +121,29 @@ class GuidanceRun:
             first, second = output.chunk(2)
             conditional_first = self._conditional.start == 0
             difference = first - second if conditional_first else second - first
-            assert self._places is not None
-            self._ring.push(difference.flatten(2), self._places)
+            self._remember(difference, first if conditional_first else second)
             return output
-        assert self._table is not None
-        forecast = self._ring.forecast(self._table, 0, self.num_samples).reshape(output.shape)
+        forecast = self._forecast(output)
         null = output - forecast.to(output.dtype)
         rows = [output, null] if self._conditional.start == 0 else [null, output]
         return torch.cat(rows)
+
+    def _remember(self, difference: torch.Tensor, conditional: torch.Tensor) -> None:
+        assert self._places is not None
+        self._ring.push(difference.flatten(2), self._places)
+        if self._ring.inputs is not None:
+            places = self._places % self.num_samples
+            self._ring.inputs.push(conditional.flatten(2), places)
+
+    def _forecast(self, conditional: torch.Tensor) -> torch.Tensor:
+        """The difference, from what is remembered and the present conditional output."""
+        assert self._table is not None
+        kept, ring = self._ring.capacity, self._ring
+        forecast = ring.forecast(self._table[:kept], 0, self.num_samples)
+        if ring.inputs is not None:
+            entering, factor = conditional.flatten(2), self._table[kept:]
+            forecast = ring.inputs.add_change(forecast, entering, factor, 0, self.num_samples)
+        return forecast.reshape(conditional.shape)
 
     def complete_output(self, output: Any) -> Any:
         """The same for what a transformer returns: a tuple, or an output with `sample`."""

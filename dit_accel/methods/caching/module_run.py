@@ -65,7 +65,7 @@ class ModuleCell:
         memory = self.part.memory
         if self.part.computes:
             output = forward(hidden_states)
-            memory.remember(self.ring, output, None)
+            memory.remember(self.ring, output, hidden_states, None)
             return output
         return memory.forecast(self.ring).to(hidden_states.dtype)
 

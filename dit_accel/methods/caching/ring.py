@@ -24,6 +24,7 @@ class Ring:
     Attributes:
         start: where the span began, kept from the opening of a span to its closing.
         pending: a forecast that was made before it was known to be wanted.
+        inputs: what entered the site at each row's newest snapshot, for predictors that ask.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Ring:
         self.start: torch.Tensor | None = None
         self.pending: torch.Tensor | None = None
         self.buffer: torch.Tensor | None = None
+        self.inputs: Ring | None = None
         self._dtype = dtype
 
     def push(
@@ -75,6 +77,28 @@ class Ring:
         assert self.buffer is not None
         return weighted_sum(self.buffer[:, first:stop], weights)
 
+    def add_change(
+        self,
+        forecast: torch.Tensor,
+        now: torch.Tensor,
+        weights: torch.Tensor,
+        first: int,
+        stop: int,
+    ) -> torch.Tensor:
+        """`forecast + weights * (now - newest snapshot)` of the rows `[first, stop)`.
+
+        Args:
+            forecast: `[P, ...]`.
+            now: of the same shape.
+            weights: `[P]` or one for all.
+            first: first row.
+            stop: the row after the last.
+        """
+        assert self.buffer is not None
+        change = now.to(weights.dtype) - self.buffer[0, first:stop]
+        factors = weights.reshape(-1, *[1] * (now.ndim - 1))
+        return torch.addcmul(forecast.to(weights.dtype), factors, change).to(forecast.dtype)
+
     @property
     def weight_dtype(self) -> torch.dtype:
         """In which forecasts are summed up: at least float32."""
@@ -85,3 +109,8 @@ class Ring:
     def nbytes(self) -> int:
         """Bytes held."""
         return 0 if self.buffer is None else self.buffer.nbytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes held, those of what entered included."""
+        return self.nbytes + (0 if self.inputs is None else self.inputs.nbytes)

@@ -32,7 +32,7 @@ class SpanMemory:
         rings: the memory of each layer's span.
         timelines: when each row was computed.
         rows: the rows that are present, of all rows of the batch.
-        weights: of this step's forecasts, `[K, P]`.
+        weights: of this step's forecasts, `[K, P]`, and below them those of what enters, `[K + 1]`.
     """
 
     def __init__(
@@ -50,10 +50,12 @@ class SpanMemory:
         self.rings: dict[int, Ring] = {}
         for span in spans:
             ring = Ring(capacity, num_rows, dtype, self._new_guard())
+            ring.inputs = Ring(1, num_rows, dtype) if config.predictor.inputs else None
             self.rings.update(dict.fromkeys(span, ring))
         self.rows = range(num_rows)
         self.weights: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
+        self._input_places: torch.Tensor | None = None
         self._table: torch.Tensor | None = None
         self._prepared: Any = None
         self._step, self._rows_per_sample = 0, 1
@@ -67,7 +69,7 @@ class SpanMemory:
     def nbytes(self) -> int:
         """Bytes remembered now."""
         # The layers of a span share one memory.
-        return sum({id(ring): ring.nbytes for ring in self.rings.values()}.values())
+        return sum({id(ring): ring.total_bytes for ring in self.rings.values()}.values())
 
     def begin_step(
         self, step: int, grid: Grid | None, rows: range, rows_per_sample: int = 1
@@ -86,17 +88,20 @@ class SpanMemory:
         """Settle the weights of this step's forecasts; they speak of the history before it."""
         first, dtype = self.rows.start, next(iter(self.rings.values())).weight_dtype
         predictor = self.config.predictor
-        made: dict[tuple[int, ...], Any] = {(): np.empty(0)}
+        unseen = (np.empty(0), np.zeros(predictor.inputs))
+        made: dict[tuple[int, ...], Any] = {(): unseen}
         columns = []
         for row in self.rows:
             timeline = self.timelines[row]
             steps = timeline.steps[: predictor.snapshots]
             if steps not in made:
-                made[steps] = predictor.weights(steps, self._step)
-            columns.append(timeline.in_slots(made[steps]))
+                now = steps, self._step
+                made[steps] = predictor.weights(*now), predictor.input_weights(*now)
+            remembered, entering = made[steps]
+            columns.append(np.append(timeline.in_slots(remembered), entering))
         self._prepared = predictor.prepare(self._present, device)
         if self._table is None:  # memory that stays where it is
-            shape = (self.config.snapshots, self.num_rows)
+            shape = (self.config.snapshots + predictor.inputs, self.num_rows)
             self._table = torch.zeros(shape, dtype=dtype, device=device)
         self.weights = self._table[:, first : self.rows.stop]
         self.weights.copy_(torch.from_numpy(np.stack(columns, axis=1)), non_blocking=True)
@@ -122,6 +127,8 @@ class SpanMemory:
             # Where in the rings each present row's newest snapshot goes.
             places = [self.timelines[row].slot * self.num_rows + row for row in self.rows]
             self._places = torch.tensor(places).to(device, non_blocking=True)
+            if self.config.predictor.inputs:
+                self._input_places = torch.tensor(self.rows).to(device, non_blocking=True)
 
     def doubts(self, rows_per_sample: int) -> torch.Tensor | None:
         """Bool `[B]`: samples whose forecast can't be trusted; `None` where nothing is judged.
@@ -135,24 +142,40 @@ class SpanMemory:
             if ring.guard is None or ring.buffer is None or ring.buffer.device.type == "meta":
                 return None
             if ring.pending is None:
-                ring.pending = self.forecast(ring)
+                ring.pending = self.forecast(ring, None)
             wrong = ring.guard.doubts(ring.pending, self.rows.start, rows_per_sample)
             found = wrong if found is None else found | wrong
         return found
 
-    def remember(self, ring: Ring, residual: torch.Tensor, mask: torch.Tensor | None) -> None:
-        """Take in what was computed, `[P, N, C]`, of the rows in `mask` `[P]`, all if `None`."""
+    def remember(
+        self, ring: Ring, residual: torch.Tensor, start: torch.Tensor, mask: torch.Tensor | None
+    ) -> None:
+        """Take in what was computed of the rows in `mask` `[P]`, all if `None`.
+
+        Args:
+            ring: of the span.
+            residual: what it adds, `[P, N, C]`.
+            start: what enters it, `[P, N, C]`.
+            mask: which rows.
+        """
         assert self._places is not None
         ring.push(residual, self._places, mask)
+        if ring.inputs is not None:
+            assert self._input_places is not None
+            ring.inputs.push(start, self._input_places, mask)
         if ring.guard is not None:
             ring.guard.note(residual, self.rows.start, mask)
 
-    def forecast(self, ring: Ring) -> torch.Tensor:
-        """The residual of a span, `[P, N, C]`."""
+    def forecast(self, ring: Ring, start: torch.Tensor | None = None) -> torch.Tensor:
+        """The residual of a span, `[P, N, C]`; `start` is what enters it, where that is known."""
         if ring.pending is not None:
             pending, ring.pending = ring.pending, None
             return pending
         assert self.weights is not None
         assert ring.buffer is not None
-        present = ring.buffer[:, self.rows.start : self.rows.stop]
-        return self.config.predictor.combine(present, self.weights, self._prepared)
+        first, stop, kept = self.rows.start, self.rows.stop, ring.capacity
+        present = ring.buffer[:, first:stop]
+        forecast = self.config.predictor.combine(present, self.weights[:kept], self._prepared)
+        if ring.inputs is None or start is None:
+            return forecast
+        return ring.inputs.add_change(forecast, start, self.weights[kept], first, stop)

@@ -189,6 +189,7 @@ def _method(plan: Mapping[str, Any]) -> str:
     methods = [
         f"{family}: {_name(config)}"
         for family, entry in plan.items()
+        if family != "calibration"  # of a cache that is named already
         for config in (entry if isinstance(entry, list) else [entry])
         if isinstance(config, Mapping)
     ]

@@ -48,8 +48,12 @@ def test_every_predictor_goes_with_every_site_where_it_has_tokens(
 ) -> None:
     policy = "token_importance" if site == "tokens" else "interval"
     document = {"site": site, "predictor": predictor, "policy": policy}
-    if site not in ("model", "block", "deep") and predictor in ("curvature", "frequency"):
+    blocks, fitted = site in ("model", "block", "deep"), predictor == "calibrated"
+    if not blocks and predictor in ("curvature", "frequency"):
         assert f"cache.predictor: {predictor} looks at the tokens" in refusal(document)
+        return
+    if not blocks and site != "guidance" and fitted:
+        assert "cache.predictor: calibrated is fitted to residuals of blocks" in refusal(document)
         return
     cache = CacheConfig(**document)
     assert cache.predictor.snapshots >= 1

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from dit_accel.errors import PlanError, Problem
 from dit_accel.forecast.decisions.smooth import smooth_mask
-from dit_accel.methods.caching.policies.listed_steps import ListedSteps, ascending_from_zero
+from dit_accel.methods.caching.policies.listed_steps import ComputedSteps, ListedSteps
 from dit_accel.methods.caching.policies.policy import CacheAction, Policy
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
@@ -33,12 +33,7 @@ class BlockProfile(Policy):
 
     kind: Literal["block_profile"] = "block_profile"
     # Not `steps`, which limits a method to a span of the run.
-    compute: tuple[tuple[int, ...], ...] = Field(min_length=1)
-
-    @field_validator("compute")
-    @classmethod
-    def _ascending(cls, table: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-        return tuple(ascending_from_zero(steps) for steps in table)
+    compute: tuple[ComputedSteps, ...] = Field(min_length=1)
 
     @classmethod
     def from_errors(cls, errors: Sequence[npt.NDArray[np.float64]], limit: float) -> BlockProfile:

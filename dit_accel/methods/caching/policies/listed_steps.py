@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from dit_accel.methods.caching.policies.policy import CacheAction, Policy
 from dit_accel.methods.registry import register
+
+
+def _ascending(steps: tuple[int, ...]) -> tuple[int, ...]:
+    if not steps or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
+        raise ValueError(
+            "expected step indices in ascending order from 0, because the first step has"
+            " nothing to forecast from; write for instance [0, 2, 5]"
+        )
+    return steps
+
+
+ComputedSteps: TypeAlias = Annotated[tuple[int, ...], AfterValidator(_ascending)]
+"""Indices of computed steps in a plan."""
 
 
 @register("policy", kind="list")
@@ -21,12 +34,7 @@ class ListedSteps(Policy):
 
     kind: Literal["list"] = "list"
     # Not `steps`, which limits a method to a span of the run.
-    compute: tuple[int, ...] = (0,)
-
-    @field_validator("compute")
-    @classmethod
-    def _ascending(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
-        return ascending_from_zero(steps)
+    compute: ComputedSteps = (0,)
 
     def action(
         self, step: int, last: int | None, fraction: float, num_steps: int | None
@@ -42,17 +50,3 @@ class ListedSteps(Policy):
             f"policy.compute: got step {self.compute[-1]}, expected indices below {num_steps},"
             f" because the run has {num_steps} steps; write a list for this number of steps"
         )
-
-
-def ascending_from_zero(steps: tuple[int, ...]) -> tuple[int, ...]:
-    """The same steps.
-
-    Raises:
-        ValueError: they are not in ascending order, or the first step is not among them.
-    """
-    if not steps or steps[0] != 0 or any(b <= a for a, b in pairwise(steps)):
-        raise ValueError(
-            "expected step indices in ascending order from 0, because the first step has nothing"
-            " to forecast from; write for instance [0, 2, 5]"
-        )
-    return steps

@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from dit_accel.forecast.predict import weighted_sum
@@ -41,6 +42,20 @@ class Predictor(MethodConfig):
             steps: when the snapshots at hand were computed, newest first; at most `snapshots`.
             target: the step to forecast.
         """
+
+    @property
+    def inputs(self) -> int:
+        """How many snapshots of what enters the site are kept beside: 0 or 1."""
+        return 0
+
+    def input_weights(self, steps: Sequence[int], target: int) -> Weights:
+        """Weights `[inputs]` of the change of what enters since the newest snapshot.
+
+        Args:
+            steps: as for `weights`.
+            target: as for `weights`.
+        """
+        return np.empty(0)
 
     def prepare(self, rows: PresentRows, device: torch.device) -> Any:
         """What `combine` needs of the host, as tensors; done before the step, without waiting."""
