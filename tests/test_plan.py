@@ -335,7 +335,7 @@ def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
             "cache: {policy: intervl}",
             [
                 'cache.policy: got "intervl"',
-                "first_block, interval, list",
+                "easy, first_block, input_change, interval, list",
                 "did you mean kind: interval",
             ],
         ),
