@@ -10,20 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from dit_accel.attach import attach, detach_all
+from dit_accel.attach import detach_all
 from dit_accel.backbones import Backbone
 from dit_accel.cache_runs import BegunCall, CacheRuns
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
-from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
-from dit_accel.looks import look_of
-from dit_accel.methods.caching.cache_run import CacheRun
-from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.cell import Operators
-from dit_accel.module_hooks import ModuleHooks
 from dit_accel.observe import SchedulerObserver
 from dit_accel.plan import Plan
-from dit_accel.program import cell_at, density_grid, merge_of, resolve_layers, steps_with_blocks
+from dit_accel.plan_hooks import PlanHooks
+from dit_accel.program import density_grid, resolve_layers, steps_with_blocks
 from dit_accel.run_state import MOST_BRANCHES, Position, RunClock
 from dit_accel.statistics import Call, RunStatistics
 from dit_accel.tokens.grid import Grid
@@ -47,60 +43,27 @@ class Installation:
         self._transformer = weakref.ref(transformer)
         self._pipeline = None if pipeline is None else weakref.ref(pipeline)
         self._observer = SchedulerObserver(self._run_announced, self._step_ended)
-        self._blocks: list[BlockHook] = []
-        self._attentions: list[AttentionHook] = []
-        self._feed_forwards: list[FeedForwardHook] = []
         self._layers: dict[tuple[int, Grid], tuple[Operators, ...]] = {}
         self._layers_of: int | None = None
         self._run = -1
         self._shape: tuple[Any, ...] = ()
         self.num_layers = len(backbone.blocks(transformer))
         self._caches = CacheRuns(plan.cache, self.num_layers, backbone, plan.seed)
-        self._merges: dict[tuple[int, int, int], Any] = {}
         self.exact: ExactRewrites | None = None
         self._computed_steps: tuple[bool, ...] = ()
         self._attach(transformer)
 
     def _attach(self, transformer: nn.Module) -> None:
-        plan = self.plan
-        merge = merge_of(plan)
-        at = () if merge is None else merge.at
+        plan, backbone = self.plan, self.backbone
         try:
-            root = TransformerHook(self.begin_forward)
-            attach(transformer, root)
-            # Weak: it knows the transformer, which a plan must not keep alive.
-            self._root = weakref.ref(root)
-            for block in self.backbone.blocks(transformer):
-                if any(self._caches.spans) or plan.density is not None:
-                    self._blocks.append(BlockHook(self.backbone.row_arguments))
-                    attach(block, self._blocks[-1])
-                if plan.attention is not None or "attention" in at:
-                    self._attentions.append(AttentionHook())
-                    attach(self.backbone.self_attention(block), self._attentions[-1])
-                if "feed_forward" in at:
-                    self._feed_forwards.append(FeedForwardHook())
-                    attach(self.backbone.feed_forward(block), self._feed_forwards[-1])
-            self._place_spans()
+            spans = self._caches.spans
+            self._hooks = PlanHooks(transformer, backbone, plan, spans, self.begin_forward)
             if plan.exact:
-                self.exact = ExactRewrites(plan.exact, transformer, self.backbone, self.target)
-            blocks = self.backbone.blocks(transformer)
-            self._module_hooks = ModuleHooks(blocks, self.backbone, plan.cache)
+                self.exact = ExactRewrites(plan.exact, transformer, backbone, self.target)
+            self._hooks.attach_to_modules(transformer)
         except BaseException:
             self.remove()
             raise
-
-    def _place_spans(self) -> None:
-        """Tell each block where it lies in the spans of the caches; this never changes."""
-        self._owners = [-1] * self.num_layers
-        for index, (cache, spans) in enumerate(
-            zip(self.plan.cache, self._caches.spans, strict=True)
-        ):
-            for span in spans:
-                self._blocks[span[0]].opens = self._blocks[span[-1]].closes = True
-                for layer in span:
-                    self._owners[layer] = index
-            if cache.policy.looks_at == "first_blocks":
-                self._blocks[spans[0][0]].decides = True
 
     @property
     def target(self) -> Any:
@@ -153,15 +116,7 @@ class Installation:
         if self.exact is not None:
             self.exact.forget()
         self._caches.forget()
-        self._merges = {}
-        self._show_output(None, None)
-        for hook in self._blocks:
-            hook.cache = hook.probe = hook.look = hook.ring = None
-        self._module_hooks.arm({})
-        for attention in self._attentions:
-            attention.memory = None
-        for feed_forward in self._feed_forwards:
-            feed_forward.memory = None
+        self._hooks.forget()
 
     def begin_forward(self, transformer: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Settle what each hook does in the forward that begins.
@@ -189,7 +144,7 @@ class Installation:
         call = self._caches.begin_forward(
             transformer, arguments, position, density_grid(layers), self.guidance
         )
-        self._arm(position, grid, layers, call)
+        self._hooks.arm(position, grid, layers, call)
         text = arguments.get("encoder_hidden_states")
         text_tokens = 0 if text is None else text.shape[1]
         self.statistics.calls.append(
@@ -268,52 +223,6 @@ class Installation:
         if key not in self._layers:
             self._layers[key] = resolve_layers(self.plan, self.num_layers, position, grid)
         return self._layers[key]
-
-    def _arm(
-        self,
-        position: Position,
-        grid: Grid,
-        layers: tuple[Operators, ...],
-        call: BegunCall,
-    ) -> None:
-        self._show_output(call.guidance, call.watcher)
-        owners = {layer: run for run in call.runs for layer in run.memory.rings}
-        for layer, hook in enumerate(self._blocks):
-            hook.density, hook.cache = layers[layer].density, owners.get(layer)
-            hook.ring = None if hook.cache is None else hook.cache.memory.rings[layer]
-        for run in call.runs:
-            if run.config.per_sample:
-                first = self._blocks[0]
-                first.probe = run if run.config.policy.looks_at == "first_blocks" else None
-                first.look = look_of(run, self.backbone, self._blocks[-1])
-        self._module_hooks.arm(call.modules)
-        if len(call.skipped_layers) == self.num_layers:
-            return  # no module inside a block will run
-        for layer, attention in enumerate(self._attentions):
-            attention.operator = layers[layer].attention
-            attention.merge = layers[layer].merge_attention
-            attention.memory = self._merge_memory(attention.merge, layer, position, grid)
-        for layer, feed_forward in enumerate(self._feed_forwards):
-            feed_forward.merge = layers[layer].merge_feed_forward
-            feed_forward.memory = self._merge_memory(feed_forward.merge, layer, position, grid)
-
-    def _show_output(self, guidance: GuidanceRun | None, watcher: CacheRun | None) -> None:
-        """To whom the hook of the transformer hands its output: first who completes the rows."""
-        root = self._root()
-        if root is not None:
-            root.guidance, root.watcher = guidance, watcher
-
-    def _merge_memory(self, merge: Any, layer: int, position: Position, grid: Grid) -> Any:
-        method = merge_of(self.plan)
-        if merge is None or method is None:
-            return None
-        cell = cell_at(layer, self.num_layers, position, grid)
-        # Blocks of a cache that decides by sample see only some of the rows that others see.
-        key = (position.branch, method.group(cell), self._owners[layer])
-        if key not in self._merges:
-            self._merges[key] = merge.memory()
-        merge.prepare(self._merges[key], self.plan.seed, cell)
-        return self._merges[key]
 
 
 def _first_value(timestep: Any) -> float:

@@ -143,9 +143,9 @@ def test_a_run_of_fewer_steps_than_declared_leaves_nothing(layout: TinyFamily, n
     again = loop(transformer, (1, 2, 3), STEPS)
     fresh = dit_accel.accelerate(layout.transformer(), JUDGING[name])
     assert torch.equal(again, loop(fresh, (1, 2, 3), STEPS))
-    root = installation._root()
+    root = installation._hooks.root()
     assert root is not None and root.watcher is root.guidance is None
-    assert all(hook.look is hook.cache is hook.ring is None for hook in installation._blocks)
+    assert all(hook.look is hook.cache is hook.ring is None for hook in installation._hooks.blocks)
 
 
 @every_policy

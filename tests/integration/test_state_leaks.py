@@ -180,12 +180,14 @@ def test_nothing_is_remembered_after_a_run(
     layout.generate(pipe)
     installation = installation_of(pipe)
     assert installation is not None
-    assert installation.nbytes == 0 and installation._caches.is_empty and not installation._merges
-    inner = (*installation._attentions, *installation._feed_forwards)
+    hooks = installation._hooks
+    assert installation.nbytes == 0 and installation._caches.is_empty and not hooks.merges
+    inner = (*hooks.attentions, *hooks.feed_forwards)
     assert all(hook.memory is None for hook in inner)
-    assert all(hook.cache is hook.probe is hook.ring is None for hook in installation._blocks)
-    assert all(hook.cell is None for hook in installation._module_hooks._hooks.values())
-    assert all(hook.chooser is None for hook in installation._module_hooks._values.values())
+    assert all(hook.cache is hook.probe is hook.look is hook.ring is None for hook in hooks.blocks)
+    assert hooks.modules is not None
+    assert all(hook.cell is None for hook in hooks.modules._hooks.values())
+    assert all(hook.chooser is None for hook in hooks.modules._values.values())
 
 
 def test_memory_of_the_run_is_bounded_while_it_lasts(
