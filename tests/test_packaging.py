@@ -130,10 +130,17 @@ def test_type_hints_are_announced() -> None:
     assert (resources.files("dit_accel") / "py.typed").is_file()
 
 
-def test_reference_pipeline_is_found_with_its_weights() -> None:
-    folder = reference_models.find("dit-photos")
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("dit-photos", ["transformer", "vae"]),
+        ("pixart-photos", ["transformer", "vae", "text_encoder"]),
+    ],
+)
+def test_reference_pipeline_is_found_with_its_weights(name: str, parts: list[str]) -> None:
+    folder = reference_models.find(name)
     index = json.loads((folder / "model_index.json").read_text())
-    for part in ("transformer", "vae"):
+    for part in parts:
         assert part in index
         assert list((folder / part).glob("*.safetensors"))
 

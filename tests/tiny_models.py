@@ -212,7 +212,9 @@ def tiny_text_encoder(dtype: torch.dtype) -> T5EncoderModel:
 
 @functools.cache
 def _built(family: TinyFamily, num_layers: int, dtype: torch.dtype, seed: int) -> Any:
-    return in_dtype(randomise(family.build(num_layers), seed).eval(), dtype)
+    # The first caller's random state stays what it would be for any other.
+    with torch.random.fork_rng(devices=[]):
+        return in_dtype(randomise(family.build(num_layers), seed).eval(), dtype)
 
 
 def ddim(**changes: Any) -> DDIMScheduler:

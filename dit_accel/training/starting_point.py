@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.reference_models import available, folder_of
@@ -33,7 +34,19 @@ def starting_point(config: TextRecipe) -> Path:
             expected = f"{stored[name]} as in {folder}"
             remedy = "weights can only be taken over by a transformer of the same shape"
             raise DitAccelError(f"transformer.{name}: {mismatch(wanted, expected, remedy)}")
+    _check_target(folder, stored)
     return folder
+
+
+def _check_target(folder: Path, stored: dict[str, Any]) -> None:
+    """What it predicts must be what the training asks for: a velocity, and no variance."""
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    found = [scheduler.get("prediction_type"), stored["out_channels"]]
+    wanted = ["v_prediction", stored["in_channels"]]
+    if found != wanted:
+        remedy = "name a pipeline trained by scripts/train_reference.py"
+        text = mismatch(found, f"{json.dumps(wanted)} as prediction_type and out_channels", remedy)
+        raise DitAccelError(f"start_from: {folder}: {text}")
 
 
 def _folder(name: str) -> Path:

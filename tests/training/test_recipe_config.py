@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(text_recip
     with pytest.raises(DitAccelError, match=message):
         run_stage(StageName.ALL, config)
     assert not config.output.exists()
+
+
+def test_a_start_that_predicts_something_else_is_refused(text_recipe, finished, tmp_path):
+    folder = tmp_path / "predicts_noise"
+    shutil.copytree(finished.publish.folder, folder)
+    path = folder / "scheduler" / "scheduler_config.json"
+    path.write_text(path.read_text().replace("v_prediction", "epsilon"))
+    with pytest.raises(DitAccelError, match=r'got \["epsilon", 4\], .*v_prediction.*name a'):
+        starting_point(TextRecipe(**{**text_recipe, "start_from": str(folder)}))
 
 
 def test_a_stage_of_the_other_kind_of_recipe_is_refused(text_recipe, config):
