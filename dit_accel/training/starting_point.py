@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from dit_accel.errors import DitAccelError, did_you_mean, mismatch
+from dit_accel.errors import DitAccelError, did_you_mean, mismatch, show
 from dit_accel.reference_models import available, folder_of
 
+from .checkpoint import read_json
 from .config import TextRecipe
 
+_TRANSFORMER, _SCHEDULER = "transformer/config.json", "scheduler/scheduler_config.json"
 _SHAPE = ("num_layers", "num_attention_heads", "attention_head_dim", "patch_size")
 
 
@@ -18,10 +19,10 @@ def starting_point(config: TextRecipe) -> Path:
     """Folder of the recipe's ``start_from``, whose weights fit the recipe's transformer.
 
     Raises:
-        DitAccelError: no pipeline is there, it is no DiT, or its shape is another.
+        DitAccelError: no pipeline is there, it is no DiT, or its shape or target is another.
     """
     folder = _folder(config.start_from)
-    stored = json.loads((folder / "transformer" / "config.json").read_text())
+    stored = read_json(folder / _TRANSFORMER)
     if stored["_class_name"] != "DiTTransformer2DModel":
         expected = "a DiTTransformer2DModel"
         raise DitAccelError(
@@ -40,18 +41,18 @@ def starting_point(config: TextRecipe) -> Path:
 
 def _check_target(folder: Path, stored: dict[str, Any]) -> None:
     """What it predicts must be what the training asks for: a velocity, and no variance."""
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = read_json(folder / _SCHEDULER)
     found = [scheduler.get("prediction_type"), stored["out_channels"]]
     wanted = ["v_prediction", stored["in_channels"]]
     if found != wanted:
         remedy = "name a pipeline trained by scripts/train_reference.py"
-        text = mismatch(found, f"{json.dumps(wanted)} as prediction_type and out_channels", remedy)
+        text = mismatch(found, f"{show(wanted)} as prediction_type and out_channels", remedy)
         raise DitAccelError(f"start_from: {folder}: {text}")
 
 
 def _folder(name: str) -> Path:
     folder = folder_of(name)
-    if not (folder / "transformer" / "config.json").is_file():
+    if not all((folder / part).is_file() for part in (_TRANSFORMER, _SCHEDULER)):
         expected = f"{' or '.join(available())}, or the folder of a diffusers pipeline"
         remedy = did_you_mean(name, available()) + "correct the name, or train that one first"
         raise DitAccelError(f"start_from: {mismatch(name, expected, remedy)}")

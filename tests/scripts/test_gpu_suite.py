@@ -87,18 +87,13 @@ def test_a_part_that_takes_too_long_is_stopped(suite: Any, tmp_path: Path) -> No
 
 
 def test_longer_recipes_are_valid_and_share_no_folder(suite: Any, tmp_path: Path) -> None:
-    from dit_accel.training.config import ClassRecipe, TextRecipe, load_recipe
+    from dit_accel.training.config import ClassRecipe, TextRecipe
 
     recipes = [
         kind.model_validate(yaml.safe_load(suite._longer_recipe(tmp_path, name)))
         for kind, name in ((ClassRecipe, "dit-photos"), (TextRecipe, "pixart-photos"))
     ]
-    shipped = [
-        load_recipe(suite.ROOT / "configs" / "train" / f"{name}.yaml")
-        for name in ("dit_photos", "pixart_photos")
-    ]
-    for longer, recipe in zip(recipes, shipped, strict=True):
-        assert longer.transformer.loop.steps == 8 * recipe.transformer.loop.steps
+    assert [recipe.transformer.loop.steps for recipe in recipes] == [8 * 1350, 8 * 2000]
     folders = {folder for recipe in recipes for folder in (recipe.output, recipe.publish.folder)}
     assert len(folders) == 4 and all(folder.parent == tmp_path for folder in folders)
 
