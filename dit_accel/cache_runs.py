@@ -13,6 +13,7 @@ from dit_accel.backbones import Backbone
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.placement import forecast_layers, parts_of, place
 from dit_accel.module_hooks import InnerRun
 from dit_accel.module_runs import ModuleRuns, paired
@@ -29,6 +30,7 @@ class BegunCall:
         runs: run states of the caches over blocks.
         modules: those of the caches inside the blocks, by their number in the plan.
         guidance: that of the guidance difference, where it is at work.
+        output: that of the whole output, where it is at work.
         replaced: arguments of the transformer to be replaced: rows are left out.
         sites: to be counted.
     """
@@ -36,6 +38,7 @@ class BegunCall:
     runs: list[CacheRun] = field(default_factory=list)
     modules: Mapping[int, InnerRun] = field(default_factory=dict)
     guidance: GuidanceRun | None = None
+    output: OutputRun | None = None
     replaced: Mapping[str, Any] = field(default_factory=dict)
     sites: list[SiteCall] = field(default_factory=list)
 
@@ -48,6 +51,8 @@ class BegunCall:
     @property
     def skipped_layers(self) -> set[int]:
         """Blocks that do not run at all, as far as that is settled."""
+        if self.output is not None and self.output.mode == "none":
+            return set(range(self.output.num_layers))
         return {x for run in self.runs if run.mode == "none" for x in run.memory.rings}
 
 
@@ -78,20 +83,23 @@ class CacheRuns:
         """Free everything that is remembered."""
         self._runs: dict[tuple[int, int, int], CacheRun] = {}
         self._guidance: GuidanceRun | None = None
+        self._output: OutputRun | None = None
         self._guided: bool | None = None
         self._modules.forget()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
-        return not self._runs and self._guidance is None and self._modules.is_empty
+        alone = self._guidance is None and self._output is None
+        return not self._runs and alone and self._modules.is_empty
 
     @property
     def nbytes(self) -> int:
         """Bytes that are remembered now, over all guidance calls."""
         guidance = 0 if self._guidance is None else self._guidance.nbytes
         blocks = sum(run.nbytes for run in self._runs.values())
-        return guidance + blocks + self._modules.nbytes
+        output = 0 if self._output is None else self._output.nbytes
+        return guidance + output + blocks + self._modules.nbytes
 
     def told_samples(self, sample_rows: int | None) -> None:
         """The scheduler stepped so many rows: equal latents were no guidance if those are all."""
@@ -103,6 +111,12 @@ class CacheRuns:
             self._guided = False
         if self._guidance is not None and sample_rows == self._guidance.num_rows:
             self._guidance, self._guided = None, False
+        if (
+            self._output is not None
+            and self._output.guided
+            and sample_rows == self._output.num_rows
+        ):
+            self._output, self._guided = None, False
 
     def begin_forward(
         self,
@@ -127,6 +141,7 @@ class CacheRuns:
         wanted = position.branch == 0 and any(cache.site.is_guidance for cache in self.caches)
         if wanted and self._is_guided(transformer, arguments, guided):
             guidance = self._begin_guidance(arguments, position)
+        output = self._begin_output(transformer, arguments, position, guided)
         present = None if guidance is None or guidance.mode == "all" else guidance.rows
 
         def together(cache: CacheConfig) -> int:
@@ -139,6 +154,11 @@ class CacheRuns:
         modules = self._modules.begin_forward(transformer, latents, position, present, together)
         runs: list[CacheRun] = []
         for index, cache in enumerate(self.caches):
+            if cache.site.is_output:
+                if output is not None:
+                    everything = frozenset(range(output.num_layers))
+                    sites.append(SiteCall(index, everything, output))
+                continue
             if cache.site.is_guidance:
                 if guidance is not None:
                     sites.append(SiteCall(index, frozenset(), guidance))
@@ -153,7 +173,7 @@ class CacheRuns:
             layers = forecast_layers(cache, self.spans[index])
             sites.append(SiteCall(index, layers, tuple(parts)))
         replaced = {} if present is None or guidance is None else guidance.arguments(arguments)
-        return BegunCall(runs, modules, guidance, replaced, sites)
+        return BegunCall(runs, modules, guidance, output, replaced, sites)
 
     def _begin(
         self,
@@ -191,6 +211,34 @@ class CacheRuns:
             position.step, run.last_computed, position.fraction, position.num_steps
         )
         run.begin_step(position.step, action == "compute", latents.device)
+        return run
+
+    def _begin_output(
+        self,
+        transformer: nn.Module,
+        arguments: Mapping[str, Any],
+        position: Position,
+        guided: bool | None,
+    ) -> OutputRun | None:
+        config = next((cache for cache in self.caches if cache.site.is_output), None)
+        if config is None or position.branch:
+            return None
+        latents = arguments["hidden_states"]
+        if self._output is None:
+            pairs = self._is_guided(transformer, arguments, guided)
+            self._output = OutputRun(
+                config,
+                paired(len(latents), 1 + pairs),
+                pairs,
+                self._backbone.conditional_first,
+                latents.shape[1],
+                len(self._backbone.blocks(transformer)),
+            )
+        run = self._output
+        action = config.policy.action(
+            position.step, run.last_computed, position.fraction, position.num_steps
+        )
+        run.begin_step(position.step, action == "compute", latents)
         return run
 
     def _opened(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -39,15 +39,22 @@ Settings: TypeAlias = Annotated[
 """A mapping of texts to texts, kept so that a plan can be hashed."""
 
 
+Target: TypeAlias = Literal["converged", "dense"]
+"""What final latents should come near to."""
+
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
 class Expected(StrictModel):
-    """What was measured on the seeds of the calibration, against the dense run.
+    """What was measured on the seeds of the calibration.
 
     Args:
         speedup_macs: MACs of the dense run divided by the plan's.
         speedup: seconds of the dense run divided by the plan's, both with the plan's `exact`.
         seconds: of the plan's denoising loop for one batch of `batch_size`.
         batch_size: samples at a time.
-        latent_error: norm of the difference of the final latents, relative to the dense ones'.
+        latent_error: norm of the difference of the final latents to the target's, relative to
+            those; geometric mean over the samples.
     """
 
     speedup_macs: float
@@ -68,6 +75,8 @@ class Calibration(StrictModel):
         num_inference_steps: evaluations of the run.
         guidance_scale: of the run. The transformer sees only whether there is guidance at all;
             the commands compare the value.
+        target: what the final latents were fitted to come near to: those of the `dense` run of
+            as many steps, or of the trajectory that it `converged` to with many more.
         check: refuse other runs.
         seeds: of the trajectories that were fitted to.
         expected: what was measured on them.
@@ -80,6 +89,7 @@ class Calibration(StrictModel):
     scheduler_config: Settings = ()
     num_inference_steps: Annotated[int, Field(ge=1)]
     guidance_scale: Annotated[float, Field(ge=0.0)] = 1.0
+    target: Target = "dense"
     check: bool = True
     seeds: tuple[int, ...] = ()
     expected: Annotated[Expected | None, BeforeValidator(lambda x: _built(Expected, x))] = None

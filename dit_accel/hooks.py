@@ -18,6 +18,7 @@ from dit_accel.errors import UnsupportedError
 from dit_accel.looks import Look
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.output_run import OutputRun, output_channels
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
 
@@ -30,12 +31,14 @@ class TransformerHook(ModelHook):
 
     Attributes:
         guidance: run state of a cache of the guidance difference, where one is at work.
+        output: run state of a cache of the whole output, where one is at work.
         watcher: run state of a cache whose policy looks at the output.
     """
 
     def __init__(self, begin: Begin) -> None:
         super().__init__()
         self.guidance: GuidanceRun | None = None
+        self.output: OutputRun | None = None
         self.watcher: CacheRun | None = None
         self._begin = begin
         self._names: list[str] = []
@@ -54,10 +57,20 @@ class TransformerHook(ModelHook):
             return args, kwargs
         return (), {**dict(zip(self._names, args, strict=False)), **kwargs, **replaced}
 
+    def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """The transformer itself, unless the whole step is left out."""
+        if self.output is None or self.output.mode == "all":
+            return self.fn_ref.original_forward(*args, **kwargs)
+        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        return self.output.skipped_output(arguments, output_channels(module))
+
     def post_forward(self, module: nn.Module, output: Any) -> Any:
-        """Complete what guidance left out, and show the output."""
-        if self.guidance is not None:
+        """Complete what guidance left out, put fitted outputs in place, and show the output."""
+        skipped = self.output is not None and self.output.mode == "none"
+        if self.guidance is not None and not skipped:
             output = self.guidance.complete_output(output)
+        if self.output is not None:
+            output = self.output.complete_output(output)
         if self.watcher is not None:
             self.watcher.completed(output[0] if isinstance(output, tuple) else output.sample)
         return output

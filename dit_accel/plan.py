@@ -25,6 +25,8 @@ from dit_accel.strict_yaml import parse_mapping, read_mapping
 
 PlanLike: TypeAlias = Union["Plan", Mapping[str, Any], str, os.PathLike[str]]
 
+# Predictors and policies whose numbers hold for one model and one run.
+FITTED = ("calibrated", "multistep")
 # Outermost first: the order in which methods act inside a cell.
 FAMILIES = ("cache", "density", "merge", "attention")
 
@@ -210,6 +212,11 @@ class Plan(StrictModel):
                 "cache: two policies that look at the data, expected at most one, because each"
                 " waits for the device once a step; use policy interval or list in all but one"
             )
+        if any(cache.site.is_output for cache in self.cache) and not self._fits_output():
+            problems.append(
+                "cache: beside site output only site guidance works, because whole calls of the"
+                " transformer are left out; remove the others"
+            )
         whole = [cache for cache in self.cache if cache.site.method in ("model", "block")]
         if whole and sum(not cache.site.is_guidance for cache in self.cache) > 1:
             problems.append(
@@ -217,6 +224,10 @@ class Plan(StrictModel):
                 " for another cache; use site deep with first and last, or remove one of them"
             )
         return problems
+
+    def _fits_output(self) -> bool:
+        others = [cache.site for cache in self.cache if not cache.site.is_output]
+        return len(self.cache) - len(others) == 1 and all(site.is_guidance for site in others)
 
     def _unknown_calibration(self) -> list[Problem]:
         """Calibrated caches of which nobody knows what they were fitted to."""
@@ -230,7 +241,7 @@ class Plan(StrictModel):
             )
             for place, config in self.methods.items()
             for axis in ("predictor", "policy")
-            if isinstance(config, CacheConfig) and getattr(config, axis).method == "calibrated"
+            if isinstance(config, CacheConfig) and getattr(config, axis).method in FITTED
         ]
 
     def _overlaps(self, num_layers: int | None, num_steps: int | None) -> list[str]:

@@ -6,6 +6,7 @@ In memory, and in `Plan.to_dict`, the table of weights is part of the plan; in t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,27 +70,42 @@ def _calibrated(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    longest = max(len(row["after"]) for row in rows)
-    after, weights = np.full((len(rows), longest), -1), np.zeros((len(rows), longest))
-    for number, row in enumerate(rows):
-        after[number, : len(row["after"])] = row["after"]
-        weights[number, : len(row["after"])] = row["weights"]
-    entering = np.array([row.get("input", 0.0) for row in rows])
-    steps = np.array([row["step"] for row in rows])
-    return {"step": steps, "after": after, "weights": weights, "input": entering}
+    """A table by its columns; shorter entries are filled up with -1 (steps) and NaN (numbers)."""
+    names = sorted({name for row in rows for name in row})
+    return {name: _column([row.get(name, math.nan) for row in rows]) for name in names}
+
+
+def _column(entries: list[Any]) -> np.ndarray:
+    if not any(isinstance(entry, list) for entry in entries):
+        return np.array(entries)
+    longest = max(map(len, entries))
+    numbers = any(isinstance(item, float) for entry in entries for item in entry)
+    filling = math.nan if numbers else -1
+    return np.array([[*entry, *[filling] * (longest - len(entry))] for entry in entries])
 
 
 def _rows(path: Path, name: str) -> list[dict[str, Any]]:
+    prefix = f"{name}."
     try:
-        tensors = load_file(path)
-        columns = [tensors[f"{name}.{key}"] for key in ("step", "after", "weights", "input")]
+        tensors = {
+            key.removeprefix(prefix): values.tolist()
+            for key, values in load_file(path).items()
+            if key.startswith(prefix)
+        }
+        numbers = range(len(tensors["step"]))
     except (OSError, SafetensorError, KeyError) as error:
         problem = f"cannot be read ({error}); calibrate again, or copy the folder completely"
         raise PlanError(problem, source=str(path)) from None
-    rows = []
-    for step, after, weights, entering in zip(*(c.tolist() for c in columns), strict=True):
-        known = sum(at >= 0 for at in after)
-        rows.append(
-            {"step": step, "after": after[:known], "weights": weights[:known], "input": entering}
-        )
-    return rows
+    filled = [{key: _entry(values[row]) for key, values in tensors.items()} for row in numbers]
+    return [{key: entry for key, entry in row.items() if entry is not None} for row in filled]
+
+
+def _entry(value: Any) -> Any:
+    """What was there before it was filled up; `None` if nothing was."""
+    if isinstance(value, list):
+        return [item for item in value if not _is_filling(item)]
+    return None if _is_filling(value) else value
+
+
+def _is_filling(value: float) -> bool:
+    return value == -1 if isinstance(value, int) else math.isnan(value)

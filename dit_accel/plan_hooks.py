@@ -15,6 +15,7 @@ from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, Transform
 from dit_accel.looks import look_of
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.placement import Spans
 from dit_accel.methods.cell import Operators
 from dit_accel.module_hooks import ModuleHooks
@@ -93,7 +94,7 @@ class PlanHooks:
         self, position: Position, grid: Grid, layers: Sequence[Operators], call: BegunCall
     ) -> None:
         """Set what each hook does in the forward that begins."""
-        self._show_output(call.guidance, call.watcher)
+        self._show_output(call.guidance, call.watcher, call.output)
         self._arm_blocks(layers, call)
         assert self.modules is not None
         self.modules.arm(call.modules)
@@ -130,16 +131,21 @@ class PlanHooks:
         merge.prepare(self.merges[key], self.plan.seed, cell)
         return self.merges[key]
 
-    def _show_output(self, guidance: GuidanceRun | None, watcher: CacheRun | None) -> None:
+    def _show_output(
+        self,
+        guidance: GuidanceRun | None = None,
+        watcher: CacheRun | None = None,
+        output: OutputRun | None = None,
+    ) -> None:
         """To whom the hook of the transformer hands its output: first who completes the rows."""
         root = self.root()
         if root is not None:
-            root.guidance, root.watcher = guidance, watcher
+            root.guidance, root.watcher, root.output = guidance, watcher, output
 
     def forget(self) -> None:
         """Let go of everything that a run left with the hooks."""
         self.merges = {}
-        self._show_output(None, None)
+        self._show_output()
         for hook in self.blocks:
             hook.cache = hook.probe = hook.look = hook.ring = None
         if self.modules is not None:

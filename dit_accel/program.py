@@ -137,6 +137,9 @@ def _left_out(plan: Plan, num_layers: int, positions: list[Position]) -> list[se
     """For each step, the blocks that are known to be forecast."""
     found: list[set[int]] = [set() for _ in positions]
     for cache, spans in zip(plan.cache, place(plan.cache, num_layers), strict=True):
+        if cache.site.is_output:
+            for at, _ in forecast_steps(cache.policy, positions):
+                found[at.step] |= set(range(num_layers))
         for part, of_part in parts_of(cache, spans) if spans else ():
             for at, _ in forecast_steps(part.policy, positions):
                 found[at.step] |= forecast_layers(part, of_part)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.module_run import ModuleRun
+from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.token_run import TokenRun
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
@@ -32,7 +33,7 @@ class SiteCall:
 
     cache: int
     layers: frozenset[int]
-    run: GuidanceRun | ModuleRun | TokenRun | tuple[CacheRun, ...] | None = field(
+    run: GuidanceRun | OutputRun | ModuleRun | TokenRun | tuple[CacheRun, ...] | None = field(
         default=None, repr=False
     )
     rows: int = 0
@@ -66,9 +67,10 @@ class SiteCall:
             self._settle_blocks(run)
             return
         self.mode, self.needed = run.mode, tuple(run.need)
-        if isinstance(run, GuidanceRun):
+        if isinstance(run, GuidanceRun | OutputRun):
             self.rows, self.computed_rows = run.num_samples, sum(run.need)
             self.guarded = tuple(run.guarded)
+            self.skipped = self.layers if run.mode == "none" else frozenset()
         else:
             self.extent, self.rows = run.extent, len(run.rows)
             self.computed_rows = self.rows if run.mode != "none" else 0

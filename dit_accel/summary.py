@@ -204,6 +204,7 @@ def _macs(transformer: Any, plan: Plan, calls: list[Call]) -> tuple[int | None, 
     patch = transformer.config.patch_size
     latent_size = (first.grid.height * patch, first.grid.width * patch)
     guided = any(plan.cache[site.cache].site.is_guidance for site in first.sites)
+    guided |= plan.calibration is not None and plan.calibration.guided
     batch = first.rows // 2 if guided else first.rows
     workload = Workload(steps, batch, guided, latent_size, first.text_tokens)
     cost = run_cost(architecture, plan, workload)

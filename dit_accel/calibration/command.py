@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dit_accel.calibration.calibrate import calibrate, check_request
+from dit_accel.calibration_record import Target
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.measure.architectures import load_architecture
 from dit_accel.plan import Plan
@@ -25,11 +26,13 @@ class PreparedCalibration:
     Attributes:
         sampling: the trajectories as a set of samples.
         speedup: dense MACs divided by the plan's.
+        target: what the plan comes near to.
         out: folder of the plan.
     """
 
     sampling: PreparedSampling
     speedup: float
+    target: Target
     out: Path
 
 
@@ -39,6 +42,7 @@ def prepare(
     out: Path,
     labels: Sequence[str] = (),
     prompts: Sequence[str] = (),
+    target: str = "converged",
 ) -> PreparedCalibration:
     """Check a calibration against its model's files.
 
@@ -49,17 +53,18 @@ def prepare(
         out: folder of the plan; it must not hold a plan yet.
         labels: classes by name or number; drawn if there are none.
         prompts: texts, or one name of a shipped list or of a file of texts.
+        target: `converged` or `dense`.
 
     Raises:
         DitAccelError: whatever would fail later.
     """
-    check_request(settings["num_inference_steps"], speedup)
+    reached = check_request(settings["num_inference_steps"], speedup, target)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         expected = "a folder that is empty or does not exist"
         raise DitAccelError("out: " + mismatch(str(out), expected, "choose another"))
     data = DataConfig(**_data(settings["model"], labels, prompts))
     sampling = prepare_sampling(SampleConfig(**settings, data=data))
-    return PreparedCalibration(sampling, speedup, out)
+    return PreparedCalibration(sampling, speedup, reached, out)
 
 
 def _data(model: str, labels: Sequence[str], prompts: Sequence[str]) -> dict[str, Any]:
@@ -91,6 +96,7 @@ def run(prepared: PreparedCalibration, advance: Callable[[str], None]) -> Plan:
         num_inference_steps=config.num_inference_steps,
         guidance_scale=config.guidance_scale,
         speedup=prepared.speedup,
+        target=prepared.target,
         seeds=[spec.seed for spec in specs],
         conditions=_conditions(pipe, prepared.sampling),
         batch_size=config.batch_size,

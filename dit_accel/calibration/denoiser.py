@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,9 @@ from dit_accel.errors import UnsupportedError
 from dit_accel.install import installation_of
 from dit_accel.plan import Plan
 from dit_accel.sampling.variants import shared_copy
+
+Step = Callable[..., Any]
+"""In place of a scheduler's `step`: gets that first, then its arguments."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,15 @@ class Denoiser:
         return self.pipe.transformer
 
     @torch.no_grad()
-    def run(self, trajectories: Trajectories, plan: Plan | None = None) -> torch.Tensor:
+    def run(
+        self, trajectories: Trajectories, plan: Plan | None = None, step: Step | None = None
+    ) -> torch.Tensor:
         """Denoise one batch.
 
         Args:
             trajectories: what.
             plan: to be in place; `None` leaves what is.
+            step: called in place of the scheduler's, which it gets as its first argument.
 
         Returns:
             Final latents `[B, C, h, w]`.
@@ -99,7 +105,7 @@ class Denoiser:
         if plan is not None:
             dit_accel.accelerate(self.pipe, plan)
         try:
-            with self._listening():
+            with self._listening(step):
                 # CPU generators: a seed then means the same noise on every device.
                 generators = [torch.Generator().manual_seed(seed) for seed in trajectories.seeds]
                 self.pipe(
@@ -120,14 +126,15 @@ class Denoiser:
         return latents
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _listening(self, instead: Step | None) -> Iterator[None]:
         """Keep what the scheduler returns: stock pipelines may decode it, and clamp the pixels."""
         scheduler = self.pipe.scheduler
         step = scheduler.step
+        taken = step if instead is None else functools.partial(instead, step)
 
         @functools.wraps(step)
         def kept(*args: Any, **kwargs: Any) -> Any:
-            result = step(*args, **kwargs)
+            result = taken(*args, **kwargs)
             self._latents = result[0] if isinstance(result, tuple) else result.prev_sample
             return result
 

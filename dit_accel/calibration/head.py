@@ -73,7 +73,7 @@ def output_of(result: Any) -> torch.Tensor:
     return output
 
 
-def rows_of(value: Any, rows: slice, count: int) -> Any:
+def rows_of(value: Any, rows: slice | torch.Tensor, count: int) -> Any:
     """The given rows of an argument that has one entry for each of `count` rows."""
     if isinstance(value, Mapping):
         return {key: rows_of(item, rows, count) for key, item in value.items()}

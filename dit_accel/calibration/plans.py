@@ -96,6 +96,23 @@ class Workloads:
         half = steps[1].macs / dense if self.guided else 1.0
         return Costs(half=half, cheap=steps[2].macs / dense)
 
+    @property
+    def half(self) -> float:
+        """Cost of a step of the conditional rows alone, relative to one of all rows."""
+        if not self.guided:
+            return 1.0
+        dense = self._cost(Plan(exact=self.exact), 3).steps[1].macs
+        alone = Plan(exact=self.exact, cache=(_counted(GuidanceSite(), (0,)),))
+        return self._cost(alone, 3).steps[1].macs / dense
+
+    def forwards(self, speedup: float, num_steps: int) -> float:
+        """How many steps a run may compute so as to be faster by this factor.
+
+        The first step costs more than others where exact rewrites keep what it computes.
+        """
+        dense = [step.macs for step in self._cost(Plan(exact=self.exact), num_steps).steps]
+        return (sum(dense) / speedup - dense[0]) / dense[1] + 1
+
     def budget(self, speedup: float, num_steps: int, first: int) -> float:
         """What a run may cost so as to be faster by this factor, in equal dense steps.
 

@@ -13,8 +13,8 @@ def calibrate(
     model: Annotated[str, typer.Argument(help="Shipped name, or a diffusers pipeline folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the plan.")],
     speedup: Annotated[float, typer.Option(help="Dense MACs divided by the plan's, such as 2.")],
-    scheduler: Annotated[str, typer.Option(help="Solver.")] = "DPMSolver++",
-    steps: Annotated[int, typer.Option(help="Steps of the solver.")] = 25,
+    scheduler: Annotated[str, typer.Option(help="Solver.")] = "DDIM",
+    steps: Annotated[int, typer.Option(help="Steps of the solver, computed or not.")] = 50,
     guidance: Annotated[float, typer.Option(help="Scale; 1 is no guidance.")] = 4.0,
     seeds: Annotated[int, typer.Option(help="Trajectories, from the seeds 0, 1, ….")] = 8,
     label: Annotated[
@@ -24,9 +24,12 @@ def calibrate(
         list[str] | None, typer.Option(help="Text, or a file with one text a line; repeat texts.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    target: Annotated[
+        str, typer.Option(help="Come near to the converged trajectory, or to the dense run.")
+    ] = "converged",
     batch: Annotated[int, typer.Option(help="Trajectories at a time.")] = 8,
 ) -> None:
-    """Run a few trajectories, and write the plan that stays nearest to them at a speed-up.
+    """Run a few trajectories, and write the plan that comes nearest to them at a speed-up.
 
     The folder is a plan: dit-accel generate --plan OUT, dit_accel.accelerate(pipe, "OUT"). It is
     refused for another model, solver, number of steps or guidance than these.
@@ -44,7 +47,7 @@ def calibrate(
         "dtype": dtype,
         "batch_size": batch,
     }
-    prepared = prepare(settings, speedup, out, label or (), prompt or ())
+    prepared = prepare(settings, speedup, out, label or (), prompt or (), target)
     with progress_bar("calibrating", runs_of_calibration(steps, seeds, batch)) as advance:
         plan = run(prepared, advance)
     console = Console()
@@ -52,7 +55,8 @@ def calibrate(
     expected = plan.calibration.expected
     console.print(
         f"{expected.speedup_macs:.2f} times fewer MACs, {expected.speedup:.2f} times as fast here;"
-        f" final latents within {expected.latent_error:.2%} of the dense run's",
+        f" final latents within {expected.latent_error:.2%} of the"
+        f" {plan.calibration.target} run's",
         highlight=False,
     )
     console.print(f"plan: {out}", highlight=False)

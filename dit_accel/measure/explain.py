@@ -11,6 +11,7 @@ from dit_accel.measure.inputs import forward_inputs
 from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.policies.token_policy import TokenPolicy
+from dit_accel.methods.caching.predictors.multistep import Multistep
 from dit_accel.plan import Plan
 from dit_accel.program import StepProgram
 
@@ -158,6 +159,9 @@ def _cache_bytes(cache: CacheConfig, sizes: _Sizes, guided: bool) -> int:
     snapshots = cache.snapshots + cache.predictor.inputs
     if cache.site.is_guidance:
         return snapshots * sizes.outputs * item if guided else 0
+    if isinstance(cache.predictor, Multistep):
+        kept = cache.predictor.snapshots + max(1, cache.predictor.differences)
+        return kept * sizes.latents // (1 + guided) * _FLOAT32_BYTES
     stream = sizes.rows * sizes.tokens * sizes.width
     layers = len(cache.site.module_layers(sizes.num_layers))
     if isinstance(cache.policy, TokenPolicy):

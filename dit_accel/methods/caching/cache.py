@@ -75,7 +75,9 @@ class CacheConfig(MethodConfig):
     def _makes_sense(self) -> CacheConfig:
         refused = {
             "policy": reason_against(self.site, self.policy),
-            "predictor": self.predictor.works_at(self.site) or self._many_histories(),
+            "predictor": self.site.takes(self.predictor.method)
+            or self.predictor.works_at(self.site)
+            or self._many_histories(),
         }
         for axis, reason in refused.items():
             if reason:

@@ -15,6 +15,11 @@ def reason_against(site: Site, policy: Policy) -> str | None:
             f"{policy.method} chooses tokens, and site {site.method} leaves out whole modules,"
             " blocks or rows; use site tokens"
         )
+    if site.is_output and policy.method != "calibrated":
+        return (
+            f"site output has scalars for the steps that it was fitted with, and {policy.method}"
+            " chooses others; use policy calibrated, as dit_accel.calibrate writes it"
+        )
     if site.modules and policy.looks_at != "nothing":
         return (
             f"{policy.method} decides sample by sample in front of whole blocks, and site"
@@ -38,6 +43,8 @@ def reason_against_guard(site: Site, policy: Policy) -> str | None:
         return (
             "at site guidance the rows have been left out before a forecast is judged; remove guard"
         )
+    if site.is_output:
+        return "at site output every output is a fitted sum, which is not judged; remove guard"
     if site.modules or policy.method == "block_profile":
         return (
             "the forecasts of all layers would have to be held until they are judged together;"

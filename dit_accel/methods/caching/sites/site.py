@@ -21,6 +21,15 @@ class Site(MethodConfig):
         """Whether guidance rows are left out, and not blocks."""
         return False
 
+    @property
+    def is_output(self) -> bool:
+        """Whether outputs of the transformer are replaced, and whole calls left out."""
+        return False
+
+    def takes(self, predictor: str) -> str | None:
+        """Why a predictor makes no sense here, with the remedy; `None` where it does."""
+        return None
+
     def spans(self, num_layers: int, leading: int) -> list[range]:
         """The ranges of blocks that are remembered, each through its residual; none by default.
 

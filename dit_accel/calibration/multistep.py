@@ -1,0 +1,69 @@
+"""Plans that make each output of several steps' outputs, fitted along their own path."""
+
+from __future__ import annotations
+
+from dit_accel.calibration.closed_loop import ClosedLoop, Fitted
+from dit_accel.calibration.places import Places, best_places, starting_places
+from dit_accel.calibration.reference_path import reference_path
+from dit_accel.calibration.request import Request, relative_error
+from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.policies.calibrated import CalibratedSteps
+from dit_accel.methods.caching.predictors.multistep import Multistep
+from dit_accel.methods.caching.predictors.reuse import Reuse
+from dit_accel.methods.caching.sites.guidance import GuidanceSite
+from dit_accel.methods.caching.sites.output import OutputSite
+from dit_accel.plan import Plan
+
+FITS = 48
+"""Choices of steps that are really run."""
+
+
+def runs_of_multistep(num_seeds: int, batch_size: int) -> int:
+    """The most runs that are reported."""
+    return FITS + 1 + 2 * -(-num_seeds // batch_size)
+
+
+def best_multistep(request: Request, speedup: float) -> Plan:
+    """The plan whose final latents come nearest to the target.
+
+    Raises:
+        DitAccelError: no plan is as fast as that.
+    """
+    path = reference_path(
+        request.denoiser, request.trajectories, request.target == "converged", request.advance
+    )
+    loop = ClosedLoop(request.denoiser, request.trajectories, path)
+    fits: dict[Places, Fitted] = {}
+
+    def score(places: Places) -> float:
+        fits[places] = loop.fit(*places)
+        request.advance("fits")
+        return fits[places].error
+
+    num_steps, workloads = request.num_steps, request.workloads
+    starts = starting_places(
+        num_steps,
+        workloads.forwards(speedup, num_steps),
+        workloads.half,
+        request.trajectories.guided,
+    )
+    best = best_places(starts, num_steps, score, FITS)
+    plan = multistep_plan(request, best, fits[best])
+    seconds, finals = request.run(plan)
+    return request.described(plan, relative_error(finals, path[-1]), seconds)
+
+
+def multistep_plan(request: Request, places: Places, fitted: Fitted) -> Plan:
+    """The plan of a fitted run."""
+    caches = []
+    if request.trajectories.guided and len(places.guided) < len(places.computed):
+        policy = CalibratedSteps(compute=places.guided)
+        caches.append(CacheConfig(site=GuidanceSite(), predictor=Reuse(), policy=policy))
+    caches.append(
+        CacheConfig(
+            site=OutputSite(),
+            predictor=Multistep(table=fitted.rows),
+            policy=CalibratedSteps(compute=places.computed),
+        )
+    )
+    return Plan(exact=request.exact, cache=tuple(caches), calibration=request.record())

@@ -1,0 +1,127 @@
+"""Outputs made of several steps' outputs: fitted along the plan's own path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from calibrated_plans import GUIDANCE, LABELS, SEEDS, fitted
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import FAMILIES
+
+import dit_accel
+from dit_accel import Plan
+from dit_accel.calibration.denoiser import Denoiser, Trajectories
+from dit_accel.calibration.places import Places, best_places, starting_places
+from dit_accel.calibration.reference_path import converges, reference_path
+from dit_accel.errors import DitAccelError
+
+STEPS = 8
+SOLVERS = {
+    "DDIM": DDIMScheduler(clip_sample=False, timestep_spacing="trailing"),
+    "DPMSolver++": DPMSolverMultistepScheduler(timestep_spacing="trailing"),
+    "UniPC": UniPCMultistepScheduler(timestep_spacing="trailing"),
+}
+
+
+def pipeline(solver: str) -> Any:
+    return FAMILIES["dit"].pipeline(SOLVERS[solver])
+
+
+def run(pipe: Any, steps: int = STEPS, plan: Plan | None = None) -> torch.Tensor:
+    return Denoiser(pipe).run(Trajectories(steps, GUIDANCE, SEEDS, LABELS, 8), plan or Plan())
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_fitted_run_is_what_was_promised(solver: str, tmp_path: Path) -> None:
+    pipe = pipeline(solver)
+    plan = fitted(pipe, num_inference_steps=STEPS, speedup=1.5)
+    assert plan.calibration is not None and plan.calibration.expected is not None
+    assert [cache.site.method for cache in plan.cache] == ["guidance", "output"]
+    assert plan.calibration.expected.speedup_macs >= 1.45
+    converged = run(pipeline("UniPC"), 200)
+    scale = converged.norm()
+    found = float((run(pipe, plan=plan) - converged).norm() / scale)
+    assert found == pytest.approx(plan.calibration.expected.latent_error, rel=0.1)
+    assert found < float((run(pipe) - converged).norm() / scale)
+    plan.save(tmp_path / "plan")
+    assert Plan.load(tmp_path / "plan").fingerprint == plan.fingerprint
+
+
+def test_the_dense_run_can_be_the_target() -> None:
+    pipe = pipeline("DDIM")
+    plan = fitted(pipe, num_inference_steps=STEPS, speedup=1.5, target="dense")
+    dense = run(pipe)
+    assert plan.calibration is not None and plan.calibration.expected is not None
+    assert plan.calibration.target == "dense"
+    found = float((run(pipe, plan=plan) - dense).norm() / dense.norm())
+    assert found == pytest.approx(plan.calibration.expected.latent_error, rel=1e-2)
+
+
+def test_without_guidance_steps_are_left_out() -> None:
+    pipe = pipeline("UniPC")
+    plan = fitted(pipe, num_inference_steps=STEPS, speedup=2, guidance_scale=1.0)
+    (cache,) = plan.cache
+    assert cache.site.method == "output" and len(cache.policy.compute) == 4
+    dit_accel.accelerate(pipe, plan)
+    FAMILIES["dit"].generate(pipe, SEEDS, steps=STEPS, guidance=1.0)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_path_is_that_of_many_steps(solver: str) -> None:
+    trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 8)
+    path = reference_path(Denoiser(pipeline(solver)), trajectories, True, lambda finished: None)
+    assert len(path) == STEPS + 1
+    exact = run(pipeline("UniPC"), 400)
+    assert float((path[-1] - exact).norm() / exact.norm()) < 0.02
+    dense = reference_path(Denoiser(pipeline(solver)), trajectories, False, lambda finished: None)
+    torch.testing.assert_close(dense[-1], run(pipeline(solver)))
+    torch.testing.assert_close(dense[0], path[0])
+
+
+def test_solvers_that_converge_to_nothing_known() -> None:
+    assert all(converges(solver) for solver in SOLVERS.values())
+    assert not converges(DDIMScheduler())  # it clips
+    assert not converges(DPMSolverMultistepScheduler(use_karras_sigmas=True))
+    assert not converges(DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"))
+    assert not converges(EulerDiscreteScheduler())  # its latents have another scale
+
+
+@given(steps=st.integers(4, 50), speedup=st.floats(1.05, 8.0), half=st.floats(0.4, 0.6))
+def test_starting_places_keep_to_the_budget(steps: int, speedup: float, half: float) -> None:
+    budget = steps / speedup
+    try:
+        found = starting_places(steps, budget, half, guided=True)
+    except DitAccelError:
+        assert budget < 1 + half  # one step with guidance and one without
+        return
+    for computed, guided in found:
+        assert computed[0] == guided[0] == 0 and set(guided) <= set(computed)
+        cost = len(guided) + half * (len(computed) - len(guided))
+        assert cost <= 1.01 * budget + 1e-9 and computed[-1] < steps
+
+
+def test_places_are_improved_by_moving_single_steps() -> None:
+    aim = Places((0, 2, 5, 6), (0, 5))
+    tried: list[Places] = []
+
+    def score(places: Places) -> float:
+        tried.append(places)
+        pairs = zip((*places.computed, *places.guided), (*aim.computed, *aim.guided), strict=True)
+        return float(sum(abs(a - b) for a, b in pairs))
+
+    start = Places((0, 2, 4, 6), (0, 4))
+    assert best_places([start], 8, score, 50) == aim
+    assert len(tried) == len(set(tried))
+    tried.clear()
+    best_places([start], 8, score, 3)
+    assert len(tried) == 3
