@@ -16,6 +16,7 @@ from dit_accel.sampling.loading import default_device, load_pipeline, pipeline_f
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
 from dit_accel.sampling.sample_config import DataConfig, SampleConfig
 from dit_accel.sampling.solvers import make_scheduler
+from dit_accel.sampling.specs import SampleSpec
 from dit_accel.sampling.texts import encode_each
 
 
@@ -98,7 +99,7 @@ def run(prepared: PreparedCalibration, advance: Callable[[str], None]) -> Plan:
         speedup=prepared.speedup,
         target=prepared.target,
         seeds=[spec.seed for spec in specs],
-        conditions=_conditions(pipe, prepared.sampling),
+        conditions=conditions_of(pipe, specs, config.guidance_scale),
         batch_size=config.batch_size,
         advance=advance,
     )
@@ -106,8 +107,9 @@ def run(prepared: PreparedCalibration, advance: Callable[[str], None]) -> Plan:
     return plan
 
 
-def _conditions(pipe: Any, sampling: PreparedSampling) -> dict[str, Any]:
-    if not sampling.prompts:
-        return {"class_labels": [spec.class_label for spec in sampling.specs]}
-    encoded = encode_each(pipe, list(sampling.prompts), sampling.config.guidance_scale > 1)
+def conditions_of(pipe: Any, specs: Sequence[SampleSpec], guidance_scale: float) -> dict[str, Any]:
+    """Arguments of the pipeline's call for the samples of a set."""
+    if specs[0].prompt is None:
+        return {"class_labels": [spec.class_label for spec in specs]}
+    encoded = encode_each(pipe, [spec.prompt or "" for spec in specs], guidance_scale > 1)
     return {**encoded, "use_resolution_binning": False}

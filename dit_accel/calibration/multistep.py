@@ -14,8 +14,12 @@ from dit_accel.methods.caching.sites.guidance import GuidanceSite
 from dit_accel.methods.caching.sites.output import OutputSite
 from dit_accel.plan import Plan
 
-FITS = 48
-"""Choices of steps that are really run."""
+FITS = 40
+"""The most choices of steps that are really run."""
+
+FORWARDS = 300
+"""About what the search may cost, in dense steps of all trajectories: plans that are hardly faster
+than dense ones are run less often."""
 
 
 def runs_of_multistep(num_seeds: int, batch_size: int) -> int:
@@ -41,13 +45,10 @@ def best_multistep(request: Request, speedup: float) -> Plan:
         return fits[places].error
 
     num_steps, workloads = request.num_steps, request.workloads
-    starts = starting_places(
-        num_steps,
-        workloads.forwards(speedup, num_steps),
-        workloads.half,
-        request.trajectories.guided,
-    )
-    best = best_places(starts, num_steps, score, FITS)
+    budget = workloads.forwards(speedup, num_steps)
+    starts = starting_places(num_steps, budget, workloads.half, request.trajectories.guided)
+    most = min(FITS, max(len(starts), round(FORWARDS / budget)))
+    best = best_places(starts, num_steps, score, most)
     plan = multistep_plan(request, best, fits[best])
     seconds, finals = request.run(plan)
     return request.described(plan, relative_error(finals, path[-1]), seconds)

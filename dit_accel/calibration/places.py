@@ -6,7 +6,8 @@ errors tells what a choice is worth. A fitted run is cheap, though: it costs wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -41,26 +42,24 @@ def best_places(starts: list[Places], num_steps: int, score: Score, most: int) -
     """The choice of least score: the best start, then single steps moved while that helps.
 
     Args:
-        starts: choices to begin with, the most promising first.
+        starts: choices to begin with.
         num_steps: of the run.
         score: of a choice; the less, the better.
         most: how many choices may be scored.
     """
     scores = {places: score(places) for places in starts[:most]}
-    tried = set(scores)
-    improving = True
-    while improving:
-        improving = False
-        best = min(scores, key=lambda places: scores[places])
-        for moved in _moves(best, num_steps):
-            if moved in tried or len(tried) >= most:
-                continue
-            tried.add(moved)
-            scores[moved] = score(moved)
-            if scores[moved] < scores[best]:
-                improving = True
-                break
-    return min(scores, key=lambda places: scores[places])
+    best = min(scores, key=lambda places: scores[places])
+    moves, in_vain = _moves(best), 0
+    for kind, index, by in cycle(moves):
+        if len(scores) >= most or in_vain == len(moves):
+            break
+        moved, in_vain = _moved(best, kind, index, by, num_steps), in_vain + 1
+        if moved is None or moved in scores:
+            continue
+        scores[moved] = score(moved)
+        if scores[moved] < scores[best]:
+            best, in_vain = moved, 0
+    return best
 
 
 def starting_places(num_steps: int, budget: float, half: float, guided: bool) -> list[Places]:
@@ -115,18 +114,26 @@ def _even(num_steps: int, count: int, warp: float = 1.0) -> Steps:
     return tuple(min(place, num_steps - count + k) for k, place in enumerate(places))
 
 
-def _moves(places: Places, num_steps: int) -> Iterator[Places]:
-    """Single steps moved by one; the first step is always computed."""
+def _moves(places: Places) -> list[tuple[str, int, int]]:
+    """Which step to move, and where to; the first one is always computed."""
+    numbers = {"guided": len(places.guided), "computed": len(places.computed)}
+    steps = [(kind, index) for kind, count in numbers.items() for index in range(1, count)]
+    # Those of both kinds in turn, so that neither uses up all that may be scored.
+    spread = sorted(steps, key=lambda step: step[1] / numbers[step[0]])
+    return [(kind, index, by) for by in (1, -1) for kind, index in spread]
+
+
+def _moved(places: Places, kind: str, index: int, by: int, num_steps: int) -> Places | None:
+    """One step moved to the next place that it may have; `None` if that is taken."""
     computed, guided = places
-    for step in guided[1:]:
-        at = computed.index(step)
-        for other in computed[max(1, at - 1) : at] + computed[at + 1 : at + 2]:
-            if other not in guided:
-                yield Places(computed, _replaced(guided, step, other))
-    for step in computed[1:]:
-        for other in (step - 1, step + 1):
-            if 0 < other < num_steps and other not in computed:
-                yield Places(_replaced(computed, step, other), _replaced(guided, step, other))
+    if kind == "guided":
+        step, at = guided[index], computed.index(guided[index]) + by
+        free = 0 < at < len(computed) and computed[at] not in guided
+        return Places(computed, _replaced(guided, step, computed[at])) if free else None
+    step, other = computed[index], computed[index] + by
+    if not 0 < other < num_steps or other in computed:
+        return None
+    return Places(_replaced(computed, step, other), _replaced(guided, step, other))
 
 
 def _replaced(steps: Steps, step: int, other: int) -> Steps:

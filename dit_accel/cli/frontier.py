@@ -36,6 +36,7 @@ def frontier(
     from dit_accel.cli.progress import progress_bar, quiet_diffusers
     from dit_accel.evaluation.frontier.config import load_frontier
     from dit_accel.evaluation.frontier.document import finished_frontier, frontier_document
+    from dit_accel.evaluation.frontier.fitted_plans import fit_missing, missing_runs
     from dit_accel.evaluation.frontier.measure import FrontierRun
     from dit_accel.evaluation.frontier.prepare import prepare_frontier
     from dit_accel.reporting.frontier_report import save_frontier
@@ -45,9 +46,13 @@ def frontier(
     command += [part for change in assignments or () for part in ("--set", change)]
     command += [] if report is None else ["--report", str(report)]
     command += ["--select"] if select else []
-    prepared = prepare_frontier(
-        load_frontier(config, assignments or ()), selecting=select, command=shlex.join(command)
-    )
+    settings = load_frontier(config, assignments or ())
+    prepare_frontier(settings, selecting=select)
+    if total := missing_runs(settings):
+        selection = prepare_frontier(settings, selecting=True)
+        with progress_bar("calibrating", total) as advance:
+            fit_missing(selection, advance)
+    prepared = prepare_frontier(settings, selecting=select, command=shlex.join(command))
     run = FrontierRun(prepared)
     with progress_bar("measuring", run.total) as advance:
         run.measure(advance)

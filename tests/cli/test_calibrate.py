@@ -28,7 +28,7 @@ def test_a_plan_for_generate(tiny_pipeline: Path, tmp_path: Path) -> None:
     assert plan.calibration is not None and plan.calibration.scheduler_config
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"model: {tiny_pipeline}\nscheduler: DPMSolver++\nclass_labels: [cat]\nrounds: 1\n"
+        f"model: {tiny_pipeline}\nscheduler: DDIM\nclass_labels: [cat]\nrounds: 1\n"
         f"num_inference_steps: 6\nguidance_scale: 2\noutput: {tmp_path / 'out'}\n"
     )
     run = ["generate", str(config), "--plan", str(out)]

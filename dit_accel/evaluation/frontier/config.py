@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from dit_accel.calibration_record import Target
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.evaluation.frontier.fields import BaseField, DenseField, GridField
 from dit_accel.evaluation.peers.dual_block import CacheDit
@@ -47,6 +48,16 @@ class PlanRuns(StrictModel):
     )
     bases: tuple[BaseField, ...] = Field(min_length=1)
     calibrated: bool = Field(default=False, description="fitted to this model")
+
+
+class CalibratedRuns(StrictModel):
+    """Plans that `calibrate` fits to this model, one for each speed-up."""
+
+    base: BaseField
+    speedups: tuple[Annotated[float, Field(gt=1)], ...] = Field(
+        min_length=1, description="over the dense run of as many steps, in MACs"
+    )
+    target: Target = Field(default="converged", description="what their latents come near to")
 
 
 class PeerRuns(StrictModel):
@@ -107,12 +118,14 @@ class FrontierConfig(StrictModel):
         default=(2.0, 3.0, 4.5), description="over the reference, to compare fidelities at"
     )
     plans: dict[str, PlanRuns] = Field(default_factory=dict)
+    calibrated: tuple[CalibratedRuns, ...] = ()
+    calibration_seeds: int = Field(default=8, gt=0, description="the first of selection_seeds")
     peers: tuple[PeerRuns, ...] = ()
     output: str = "runs/caching"
 
     @model_validator(mode="after")
     def _compares_what_is_there(self) -> FrontierConfig:
-        problems = [*self._missing_dense(), *self._shared_seeds()]
+        problems = [*self._missing_dense(), *self._shared_seeds(), *self._too_few_seeds()]
         if problems:
             raise PlanError(*problems)
         return self
@@ -129,11 +142,19 @@ class FrontierConfig(StrictModel):
         wanted += [
             (f"peers[{i}].bases", base) for i, runs in enumerate(self.peers) for base in runs.bases
         ]
+        wanted += [(f"calibrated[{i}].base", runs.base) for i, runs in enumerate(self.calibrated)]
         for place, base in wanted:
             if base not in self.dense:
                 remedy = f"add {base.num_inference_steps} to dense.{base.solver}"
                 text = mismatch(_short(base), "one of the dense runs", remedy)
                 yield Problem(place, text)
+
+    def _too_few_seeds(self) -> Iterator[Problem]:
+        if self.calibration_seeds > self.selection_seeds.count:
+            expected = f"at most the {self.selection_seeds.count} selection seeds"
+            yield Problem(
+                "calibration_seeds", mismatch(self.calibration_seeds, expected, "lower it")
+            )
 
     def _shared_seeds(self) -> Iterator[Problem]:
         chosen, reported = self.selection_seeds.seeds, self.report_seeds.seeds

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dit_accel.errors import DitAccelError
 from dit_accel.evaluation.frontier.config import FrontierConfig
+from dit_accel.evaluation.frontier.fitted_plans import fitted_plans
 from dit_accel.evaluation.peers.peer import Peer
 from dit_accel.exact.config import Exact
 from dit_accel.measure.candidates import Base
@@ -66,13 +67,14 @@ def dense_entry(base: Base) -> Entry:
 
 
 def entries_of(config: FrontierConfig) -> list[Entry]:
-    """All rows: dense, then plans, then peers.
+    """All rows: dense, then plans, those that have been fitted, then peers.
 
     Raises:
         DitAccelError: a plan that cannot be read, naming its place; or two rows of one name.
     """
     rows = [dense_entry(base) for base in config.dense]
     rows += _plan_entries(config)
+    rows += _fitted_entries(config)
     for runs in config.peers:
         rows += [
             Entry("peer", peer.label, base, EXACT, peer)
@@ -94,6 +96,13 @@ def _plan_entries(config: FrontierConfig) -> Iterator[Entry]:
             raise DitAccelError(f"plans.{name}: {error}") from None
         for base in runs.bases:
             yield Entry("plan", name, base, plan, calibrated=runs.calibrated)
+
+
+def _fitted_entries(config: FrontierConfig) -> Iterator[Entry]:
+    for fitted in fitted_plans(config):
+        if fitted.is_there:
+            plan = Plan.load(fitted.folder)
+            yield Entry("plan", fitted.label, fitted.base, plan, calibrated=True)
 
 
 def _with_exact(plan: Plan) -> Plan:
