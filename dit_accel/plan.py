@@ -19,7 +19,7 @@ from dit_accel.methods.caching.cache import CacheConfig, read_caches
 from dit_accel.methods.config import MethodConfig
 from dit_accel.methods.reading import read_method
 from dit_accel.plan_folder import read_plan_folder, write_plan_folder
-from dit_accel.presets import preset_names, preset_path
+from dit_accel.presets import is_preset, preset_path
 from dit_accel.strict_model import StrictModel
 from dit_accel.strict_yaml import parse_mapping, read_mapping
 
@@ -97,7 +97,7 @@ class Plan(StrictModel):
             expected = "a preset's name, the path of a YAML file, a mapping or a Plan"
             raise PlanError(mismatch(repr(source), expected, remedy), source="plan")
         name = os.fspath(source)
-        is_path = name not in preset_names() and os.path.exists(name)
+        is_path = not is_preset(name) and os.path.exists(name)
         path = Path(name) if is_path else preset_path(name)
         if path.is_dir():
             return cls._build(read_plan_folder(path), str(path))

@@ -103,7 +103,9 @@ def test_command_is_installed() -> None:
     assert callable(scripts["dit-accel"].load())
 
 
-@pytest.mark.parametrize("folder", ["plans", "models", "train", "sample", "eval"])
+@pytest.mark.parametrize(
+    "folder", ["plans", "plans/published", "models", "train", "sample", "eval"]
+)
 def test_configs_are_found_by_import_and_by_path(folder: str) -> None:
     """Tools that know only the import name and our own lookup must see the same files."""
     imported = resources.files("dit_accel.configs") / folder

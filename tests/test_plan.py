@@ -16,7 +16,7 @@ from dit_accel import presets
 from dit_accel.errors import PlanError
 from dit_accel.methods.registry import find
 from dit_accel.plan import Plan
-from dit_accel.presets import preset_names, preset_path
+from dit_accel.presets import preset_names, preset_path, published_names
 
 # The example of the documentation: one method of each family.
 EXAMPLE = """
@@ -229,12 +229,13 @@ def refusal_of_source(source: Any) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_every_shipped_preset_loads_and_fits_any_depth(name: str) -> None:
+@pytest.mark.parametrize("name", [*preset_names(), *published_names()])
+def test_every_shipped_preset_loads_and_fits_any_model_and_run(name: str) -> None:
     plan = Plan.load(name)
     assert Plan.from_yaml(plan.to_yaml()) == plan
     for num_layers in (10, 28, 40):
-        plan.check_against(num_layers, num_steps=20)
+        for num_steps in (1, 20, 50, 99):
+            plan.check_against(num_layers, num_steps)
 
 
 # --- mistakes: each message has the path, the value, what was expected, and the remedy -----------

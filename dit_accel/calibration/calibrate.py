@@ -65,7 +65,7 @@ def calibrate(
         UnsupportedError: the pipeline can't be calibrated on.
     """
     wanted = check_request(num_inference_steps, speedup, target)
-    _check_samples(seeds, batch_size)
+    check_samples(seeds, batch_size)
     denoiser = Denoiser(pipe)
     drawn = conditions_for(pipe, seeds, conditions)
     trajectories = Trajectories(
@@ -107,7 +107,12 @@ def check_request(num_inference_steps: int, speedup: float, target: str) -> Targ
     return cast("Target", target)
 
 
-def _check_samples(seeds: Sequence[int], batch_size: int) -> None:
+def check_samples(seeds: Sequence[int], batch_size: int) -> None:
+    """Refuse seeds that mean no samples, or some of them twice.
+
+    Raises:
+        DitAccelError: naming the argument.
+    """
     if not seeds or len(set(seeds)) != len(seeds):
         expected, remedy = "at least one seed and none twice", "pass range(8)"
         raise DitAccelError("seeds: " + mismatch(list(seeds), expected, remedy))

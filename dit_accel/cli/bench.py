@@ -23,7 +23,7 @@ def bench(
     ] = "dit-photos",
     plan: Annotated[
         list[str] | None,
-        typer.Option(help="Presets or YAML paths; repeat, or quote several. All presets if none."),
+        typer.Option(help="Presets or YAML paths; repeat, or quote several. All of ours if none."),
     ] = None,
     scheduler: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def bench(
         bool, typer.Option("--random-weights", help="Only the speed of an architecture.")
     ] = False,
     record_presets: Annotated[
-        bool, typer.Option("--record-presets", help="Keep the figures for 'dit-accel plans'.")
+        bool, typer.Option("--record-presets", help="Keep figures of ours for 'dit-accel plans'.")
     ] = False,
 ) -> None:
     """Measure dense, plans, and dense with fewer steps, interleaved in one process.

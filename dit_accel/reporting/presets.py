@@ -1,4 +1,7 @@
-"""What was measured of the shipped presets, kept beside them so that it travels in the wheel."""
+"""What was measured of our own presets, kept beside them so that it travels in the wheel.
+
+Presets named after a paper are listed by what they are, without figures: `frontier` compares them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from dit_accel import reference_models
-from dit_accel.presets import preset_names
+from dit_accel.methods.caching.cache import AXES
+from dit_accel.plan import Plan
+from dit_accel.presets import preset_names, published_names
 from dit_accel.reporting import units
 from dit_accel.resources import config_folder
 from dit_accel.runs.atomic import atomic_write
@@ -22,7 +27,7 @@ def measured_path() -> Path:
 
 
 def record_presets(report: dict[str, Any], path: Path) -> None:
-    """Keep the figures of every shipped preset in a benchmark's report, with their provenance.
+    """Keep the figures of each of our presets in a benchmark's report, with their provenance.
 
     They take the place of what was kept of this model; figures of other models stay.
 
@@ -71,6 +76,32 @@ def presets_tables() -> list[Table]:
     return [_table(model, records.get(model)) for model in models]
 
 
+def published_table() -> Table:
+    """One line for each cache of each preset that has a paper's setting."""
+    table = _bare_table(
+        title="presets named after a paper, as published",
+        caption="not measured here: dit-accel bench NAME does, dit-accel frontier compares",
+    )
+    for heading in ("preset", *AXES):
+        table.add_column(heading, no_wrap=True)
+    for name in published_names():
+        for number, cache in enumerate(Plan.load(name).cache):
+            axes = [getattr(cache, axis).method for axis in AXES]
+            table.add_row("" if number else name, *axes)
+    return table
+
+
+def _bare_table(title: str, caption: str) -> Table:
+    return Table(
+        title=title,
+        caption=caption,
+        box=SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+
+
 def _records(path: Path) -> dict[str, dict[str, Any]]:
     """What was kept, by the name of the model; empty where nothing was."""
     records: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
@@ -79,14 +110,7 @@ def _records(path: Path) -> dict[str, dict[str, Any]]:
 
 def _table(model: str, record: dict[str, Any] | None) -> Table:
     """One line a preset and measured run; ``unmeasured`` where there is none."""
-    table = Table(
-        title=f"shipped plans on {model}",
-        caption=_caption(model, record),
-        box=SIMPLE,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
-    )
+    table = _bare_table(f"shipped plans on {model}", _caption(model, record))
     table.add_column("preset", no_wrap=True)
     table.add_column("run", no_wrap=True)
     for heading in ("speed-up", "MACs ÷", "PSNR, dB", "SSIM", "fewer steps, dB"):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dit_accel import reference_models
 from dit_accel.cli import app
-from dit_accel.presets import preset_names
+from dit_accel.presets import preset_names, published_names
 from dit_accel.reporting import presets
 
 RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
@@ -89,6 +89,8 @@ def test_under_torchrun_every_rank_measures(tiny_pipeline: Path, tmp_path: Path)
 def test_plans_lists_every_preset() -> None:
     result = RUNNER.invoke(app, ["plans"])
     assert result.exit_code == 0
-    for table in result.output.split("shipped plans on")[1:]:
+    ours, papers = result.output.split("as published")
+    assert all(name in papers for name in published_names())
+    for table in ours.split("shipped plans on")[1:]:
         assert all(name in table for name in preset_names())
-    assert all(f"on {name}" in result.output for name in reference_models.available())
+    assert all(f"on {name}" in ours for name in reference_models.available())

@@ -166,7 +166,7 @@ def test_a_table_made_of_measured_errors_is_that_of_smooth_cache() -> None:
     never = np.ones((7, 3))
     policy = BlockProfile.from_errors([lasts, never], 0.15)
     assert policy.compute == ((0, 3, 6), tuple(range(7)))
-    assert policy == BlockProfile(compute=[[0, 3, 6], list(range(7))])
+    assert policy == BlockProfile(compute=[[0, 3, 6], list(range(7))], num_steps=7)
 
 
 def test_layers_with_equal_lists_act_alike() -> None:
@@ -187,6 +187,10 @@ def test_layers_with_equal_lists_act_alike() -> None:
         (plan_of("tokens"), ["chooses none"]),
         (plan_of("block", table=[[1, 2]]), ["ascending order from 0"]),
         (plan_of("block", table=[]), ["cache.policy.compute"]),
+        (
+            {"cache": {"policy": {"kind": "block_profile", "compute": [[0, 7]], "num_steps": 7}}},
+            ["cache.policy.num_steps: got 7, expected more than 7", "raise it"],
+        ),
         ({"cache": {**plan_of("block")["cache"], "guard": 2.0}}, ["guard: got 2.0"]),
     ],
     ids=str,

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from dit_accel import reference_models
-from dit_accel.presets import preset_names
+from dit_accel.presets import preset_names, published_names
 from dit_accel.reporting import presets
 
 
@@ -116,3 +116,22 @@ def test_figures_that_ship_are_of_presets_that_ship() -> None:
     for record in records.values():
         assert {row["preset"] for row in record["presets"]} <= set(preset_names())
         assert record["hardware"]["cpu"] and record["commit"] and record["date"]
+
+
+def test_published_settings_are_a_table_of_their_own_without_figures(measured: Path) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(presets.published_table())
+    text = console.export_text()
+    rows = [line.split() for line in text.splitlines()]
+    assert [row[0] for row in rows if row and row[0] in published_names()] == [*published_names()]
+    assert ["taylorseer", "attention", "taylor", "interval"] in rows
+    assert "not measured" in text and "unmeasured" not in text and "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert not any(name in listed() for name in published_names())
+
+
+def test_published_settings_are_not_kept_beside_ours(measured: Path) -> None:
+    of_paper = report("dit-photos")
+    of_paper["rows"][1]["label"] = "fora"
+    presets.record_presets(of_paper, measured)
+    assert json.loads(measured.read_text())["dit-photos"]["presets"] == []

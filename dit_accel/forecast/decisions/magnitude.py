@@ -8,6 +8,9 @@ steps. From the last computed step on,
 and the step is skipped while the error is within the threshold and not more than ``max_skips`` were
 skipped in a row. Nothing of this depends on the data, so the whole schedule is a static mask. The
 ratio knows the norm only, not the direction.
+
+For another number of steps the release takes the nearest ratio of those it has. That is lossy: the
+norm changes more from one of 20 steps to the next than from one of 50.
 """
 
 from collections.abc import Sequence
@@ -30,6 +33,22 @@ def magnitude_ratio(residual: Tensor, previous: Tensor) -> Tensor:
     """
     now, before = (torch.linalg.vector_norm(x.float(), dim=-1) for x in (residual, previous))
     return torch.where(before > 0, now / before, 1.0).mean(dim=1)
+
+
+def resampled_ratios(ratios: Sequence[float], num_steps: int) -> tuple[float, ...]:
+    """Stretch or thin out the ratios to a run of another length, as the release does.
+
+    ``nearest_interp`` of MagCache: step ``i`` of ``T`` gets the ratio at
+    ``round(i (S - 1) / (T - 1))`` of ``S``, a half to the even one; a single step gets the last.
+
+    Args:
+        ratios: ``rho_i`` of each of ``S`` steps.
+        num_steps: ``T``, at least 1.
+    """
+    if num_steps == 1:
+        return (ratios[-1],)
+    scale = (len(ratios) - 1) / (num_steps - 1)
+    return tuple(ratios[round(step * scale)] for step in range(num_steps))
 
 
 def magnitude_mask(

@@ -86,6 +86,22 @@ def toca_mask(num_steps: int, interval: int) -> Mask:
     return tuple(mask)
 
 
+def resampled_steps(computed: Sequence[int], made_for: int, num_steps: int) -> tuple[int, ...]:
+    """The steps of a run of another length that lie nearest to the computed ones.
+
+    Step ``i`` of ``S`` goes to ``round(i (T - 1) / (S - 1))`` of ``T``, a half to the even one, so
+    that as much of the run lies between two computed steps as before. With fewer steps several may
+    fall into one: then more of the run is computed than was listed.
+
+    Args:
+        computed: indices of the computed steps, ascending, below ``S``.
+        made_for: ``S``, at least 1.
+        num_steps: ``T``, at least 1.
+    """
+    scale = (num_steps - 1) / max(1, made_for - 1)
+    return tuple(sorted({round(step * scale) for step in computed}))
+
+
 def _check(num_steps: int, interval: int) -> None:
     if num_steps < 1 or interval < 1:
         raise ValueError(

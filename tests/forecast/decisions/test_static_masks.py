@@ -9,6 +9,7 @@ from dit_accel.forecast.decisions.static_masks import (
     bins_mask,
     fora_mask,
     interval_mask,
+    resampled_steps,
     toca_mask,
     toca_period,
 )
@@ -87,3 +88,11 @@ def test_wrong_numbers_are_named() -> None:
     for bins in (([], []), ([1], [1, 1]), ([1, 0], [2]), ([1, 1, 1], [1])):
         with pytest.raises(ValueError, match="alternate"):
             bins_mask(*bins)
+
+
+def test_steps_of_another_run_lie_where_those_of_the_list_lay() -> None:
+    assert resampled_steps([0, 3, 9], 10, 10) == (0, 3, 9)
+    assert resampled_steps([0, 3, 9], 10, 28) == (0, 9, 27)
+    assert resampled_steps([0, 3, 4, 9], 10, 4) == (0, 1, 3)  # two fall into one
+    assert resampled_steps([0, 3, 9], 10, 1) == (0,)
+    assert resampled_steps([0], 1, 5) == (0,)

@@ -103,12 +103,13 @@ def test_a_kept_matching_contradicts_caches_that_change_the_rows(which: dict[str
 
 @pytest.mark.parametrize(
     "policy",
-    [{"kind": "list", "compute": [0, 7]}, {"kind": "magnitude", "ratios": [1.0] * 5}],
+    [{"kind": "list", "compute": [0, 7]}, {"kind": "block_profile", "compute": [[0, 7]]}],
 )
 def test_a_policy_for_another_number_of_steps_is_refused(policy: dict[str, Any]) -> None:
-    plan = Plan.load({"cache": {"policy": policy}})
+    plan = Plan.load({"cache": {"site": "block", "policy": policy}})
     plan.check_against(4)
-    with pytest.raises(PlanError, match=r"cache: policy\.(compute|ratios): got"):
+    plan.check_against(4, 8)
+    with pytest.raises(PlanError, match=r"cache: policy\.compute: got step 7, expected .* below 6"):
         plan.check_against(4, 6)
 
 

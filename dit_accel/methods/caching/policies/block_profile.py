@@ -2,21 +2,23 @@
 
 SmoothCache (arXiv 2411.10510) makes it of measured errors of reuse, one schedule for all layers of
 a kind of module; BlockDance (2503.15927) and L2C (2406.01733) have one for each layer, by hand or
-learned. Whatever it comes from, the table is known before the run.
+learned. Whatever it comes from, the table is known before the run. The releases hold it to one
+number of steps; here it may say which, and then other runs compute the steps nearest to its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dit_accel.errors import PlanError, Problem
+from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.forecast.decisions.smooth import smooth_mask
-from dit_accel.methods.caching.policies.listed_steps import ComputedSteps, ListedSteps
+from dit_accel.forecast.decisions.static_masks import resampled_steps
+from dit_accel.methods.caching.policies.listed_steps import ComputedSteps
 from dit_accel.methods.caching.policies.policy import CacheAction, Policy
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
@@ -29,11 +31,22 @@ class BlockProfile(Policy):
     Args:
         compute: for each layer that the site remembers, in order, the indices of the steps at which
             it is computed, ascending from 0; one list alone is for all layers.
+        num_steps: steps of the run that the lists were made for. A run of another length computes
+            its steps nearest to them, which is lossy; without it a list that does not fit is
+            refused.
     """
 
     kind: Literal["block_profile"] = "block_profile"
     # Not `steps`, which limits a method to a span of the run.
     compute: tuple[ComputedSteps, ...] = Field(min_length=1)
+    num_steps: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _inside(self) -> BlockProfile:
+        if self.num_steps is not None and self._last >= self.num_steps:
+            expected = f"more than {self._last}, the last step of the lists"
+            raise PlanError(Problem("num_steps", mismatch(self.num_steps, expected, "raise it")))
+        return self
 
     @classmethod
     def from_errors(cls, errors: Sequence[npt.NDArray[np.float64]], limit: float) -> BlockProfile:
@@ -49,15 +62,24 @@ class BlockProfile(Policy):
         """
         masks = [smooth_mask(table, limit) for table in errors]
         steps = [tuple(i for i, computed in enumerate(mask) if computed) for mask in masks]
-        return cls(compute=tuple(steps))
+        return cls(compute=tuple(steps), num_steps=max(map(len, masks), default=1))
 
     def action(
         self, step: int, last: int | None, fraction: float, num_steps: int | None
     ) -> CacheAction:
         """Whether any layer is computed."""
-        if last is None or any(step in steps for steps in self.compute):
+        if last is None or any(step in self._of_run(steps, num_steps) for steps in self.compute):
             return "compute"
         return "forecast"
+
+    def _of_run(self, steps: tuple[int, ...], num_steps: int | None) -> tuple[int, ...]:
+        if self.num_steps is None or num_steps is None:
+            return steps
+        return resampled_steps(steps, self.num_steps, num_steps)
+
+    @property
+    def _last(self) -> int:
+        return max(steps[-1] for steps in self.compute)
 
     def by_layer(self, layers: Sequence[int]) -> list[tuple[tuple[int, ...], Policy]]:
         """Layers with equal lists act alike."""
@@ -73,7 +95,10 @@ class BlockProfile(Policy):
         groups: dict[tuple[int, ...], list[int]] = {}
         for layer, steps in zip(layers, table, strict=True):
             groups.setdefault(steps, []).append(layer)
-        return [(tuple(same), ListedSteps(compute=steps)) for steps, same in groups.items()]
+        return [
+            (tuple(same), self.model_copy(update={"compute": (steps,)}))
+            for steps, same in groups.items()
+        ]
 
     def works_at(self, site: Site) -> str | None:
         """Where layers are remembered one by one."""
@@ -85,11 +110,11 @@ class BlockProfile(Policy):
         )
 
     def fits_run(self, num_steps: int) -> str | None:
-        """Steps beyond the run's are a mistake."""
-        last = max(steps[-1] for steps in self.compute)
-        if last < num_steps:
+        """Steps beyond the run's are a mistake, unless it is said which run they are of."""
+        if self.num_steps is not None or self._last < num_steps:
             return None
         return (
-            f"policy.compute: got step {last}, expected indices below {num_steps}, because the run"
-            f" has {num_steps} steps; measure a table for this number of steps"
+            f"policy.compute: got step {self._last}, expected indices below {num_steps}, because"
+            f" the run has {num_steps} steps; measure a table for this number of steps, or set"
+            " num_steps to that which it was made for"
         )
