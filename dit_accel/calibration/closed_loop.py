@@ -139,13 +139,12 @@ class ClosedLoop:
         self._remember(number, latents, p, q)
 
         def response(value: float) -> torch.Tensor:
+            # On a copy: a step moves what the solver remembers.
             state, constant = copy.deepcopy(scheduler), torch.full_like(output, value)
-            stepped: torch.Tensor = (
-                type(scheduler)
-                .step(state, constant, timestep, sample, return_dict=False, **kwargs)[0][:count]
-                .double()
-            )
-            return stepped
+            settings = {**kwargs, "return_dict": False}
+            stepped = type(scheduler).step(state, constant, timestep, sample, **settings)[0]
+            found: torch.Tensor = stepped[:count].double()
+            return found
 
         still = response(0.0)
         gain = float((response(1.0) - still).mean())

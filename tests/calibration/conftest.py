@@ -19,3 +19,9 @@ def pipe() -> Any:
 @pytest.fixture(scope="session")
 def plan() -> Plan:
     return fitted(FAMILIES["dit"].pipeline(solver()))
+
+
+@pytest.fixture(autouse=True)
+def few_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for steps is what calibration spends its time on."""
+    monkeypatch.setattr("dit_accel.calibration.multistep.FITS", 8)

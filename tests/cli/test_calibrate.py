@@ -15,6 +15,12 @@ RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 SMALL = ("--steps", "6", "--guidance", "2", "--seeds", "2", "--speedup", "1.4")
 
 
+@pytest.fixture(autouse=True)
+def few_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for steps is what calibration spends its time on."""
+    monkeypatch.setattr("dit_accel.calibration.multistep.FITS", 3)
+
+
 def calibrate(model: object, out: Path, *options: str) -> Result:
     return RUNNER.invoke(app, ["calibrate", str(model), "--out", str(out), *options])
 
