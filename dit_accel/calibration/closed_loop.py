@@ -22,6 +22,7 @@ from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.calibration.head import output_of, rows_of
 from dit_accel.calibration.moments import RIDGE
 from dit_accel.calibration.request import relative_error
+from dit_accel.errors import UnsupportedError
 from dit_accel.forecast.predictors.calibrated import LeastSquares
 from dit_accel.forecast.predictors.multistep import (
     data_prediction,
@@ -80,6 +81,7 @@ class ClosedLoop:
         self._seen: deque[tuple[int, torch.Tensor]] = deque(maxlen=HISTORY)
         self._differences: deque[tuple[int, torch.Tensor]] = deque(maxlen=DIFFERENCES)
         self._rows: list[MultistepRow] = []
+        self._called = 0
         self._outputs: tuple[torch.Tensor, torch.Tensor | None] | None = None
         with self._in_place_of_the_transformer():
             final = self._denoiser.run(self._trajectories, step=self._step)
@@ -100,6 +102,12 @@ class ClosedLoop:
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
         hidden: torch.Tensor = arguments["hidden_states"]
         step = len(self._rows)
+        if self._called > step:
+            raise UnsupportedError(
+                f"pipe: a second transformer call in step {step}, expected one a step; use a"
+                " pipeline that has both guidance rows in one call"
+            )
+        self._called += 1
         if step in self._computed:
             self._outputs = self._both(arguments, len(hidden), step in self._guided)
         channels = self._denoiser.transformer.config.out_channels or self._channels

@@ -20,10 +20,11 @@ from tiny_models import FAMILIES
 
 import dit_accel
 from dit_accel import Plan
+from dit_accel.calibration.closed_loop import ClosedLoop
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.calibration.places import Places, best_places, starting_places
 from dit_accel.calibration.reference_path import converges, reference_path
-from dit_accel.errors import DitAccelError
+from dit_accel.errors import DitAccelError, UnsupportedError
 
 STEPS = 8
 SOLVERS = {
@@ -94,6 +95,25 @@ def test_solvers_that_converge_to_nothing_known() -> None:
     assert not converges(DPMSolverMultistepScheduler(use_karras_sigmas=True))
     assert not converges(DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++"))
     assert not converges(EulerDiscreteScheduler())  # its latents have another scale
+
+
+def test_two_calls_a_step_are_refused() -> None:
+    pipe = pipeline("DDIM")
+    scale_model_input = pipe.scheduler.scale_model_input
+
+    def calling(sample: torch.Tensor, *args: Any) -> torch.Tensor:
+        rows = len(sample)
+        pipe_of_the_fit.transformer(sample, torch.zeros(rows), torch.zeros(rows).long())
+        scaled: torch.Tensor = scale_model_input(sample, *args)
+        return scaled
+
+    trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 8)
+    denoiser = Denoiser(pipe)
+    pipe_of_the_fit = denoiser.pipe
+    path = reference_path(denoiser, trajectories, False, lambda finished: None)
+    denoiser.pipe.scheduler.scale_model_input = calling
+    with pytest.raises(UnsupportedError, match="second transformer call in step 0"):
+        ClosedLoop(denoiser, trajectories, path).fit((0, 1), (0,))
 
 
 @given(steps=st.integers(4, 50), speedup=st.floats(1.05, 8.0), half=st.floats(0.4, 0.6))
