@@ -150,7 +150,7 @@ class FrontierConfig(StrictModel):
                 yield Problem(place, text)
 
     def _too_few_seeds(self) -> Iterator[Problem]:
-        if self.calibration_seeds > self.selection_seeds.count:
+        if self.calibrated and self.calibration_seeds > self.selection_seeds.count:
             expected = f"at most the {self.selection_seeds.count} selection seeds"
             yield Problem(
                 "calibration_seeds", mismatch(self.calibration_seeds, expected, "lower it")

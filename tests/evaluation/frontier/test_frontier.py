@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -172,3 +173,26 @@ def test_selection_is_on_seeds_of_its_own_and_says_so(document: Path, tmp_path: 
     folder = tmp_path / "out" / "report"
     assert json.loads((folder / "frontier.json").read_text())["settings"]["seeds"] == [0, 1]
     assert "These are the seeds that plans are chosen on" in (folder / "frontier.md").read_text()
+
+
+def test_calibrated_plans_are_fitted_once_and_compared(
+    document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dit_accel.calibration.multistep.FITS", 2)
+    content = yaml.safe_load(document.read_text())
+    content |= {
+        "calibrated": [{"base": "DDIM:8", "speedups": [2]}],
+        "calibration_seeds": 2,
+        "plans": {},
+        "peers": [],
+    }
+    document.write_text(yaml.safe_dump(content, sort_keys=False))
+    report = document.parent / "report"
+    command(document, "--report", str(report))
+    plan = Path(content["output"]) / "plans" / "DDIM-8-2x-converged-2" / "plan.yaml"
+    written = plan.stat().st_mtime_ns
+    assert "calibrated 2x to converged, DDIM 8" in (report / "frontier.json").read_text()
+    command(document, "--report", str(report))
+    assert plan.stat().st_mtime_ns == written
+    few = CliRunner().invoke(app, ["frontier", str(document), "--set", "calibration_seeds=3"])
+    assert few.exit_code == 2 and "at most the 2 selection seeds" in few.stderr
