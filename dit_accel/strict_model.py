@@ -1,6 +1,7 @@
 """The base of every typed document: frozen, strict, and precise about what is wrong."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -42,6 +43,9 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def __init__(self, **data: Any) -> None:
+        nameless = list(_keys_that_are_no_text(data))
+        if nameless:
+            raise PlanError(*nameless, source=type(self).__name__)
         try:
             super().__init__(**{key: _freeze(value) for key, value in data.items()})
         except ValidationError as error:
@@ -130,6 +134,26 @@ def _is_number(text: str, number: type[int] | type[float]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _keys_that_are_no_text(value: Any, path: str = "") -> Iterator[Problem]:
+    """Keys of nested mappings that can't name a field."""
+    if isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _keys_that_are_no_text(item, f"{path}[{index}]")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                yield Problem(path, f"got the key {show(key)}, expected text; {_remedy_of(key)}")
+            else:
+                yield from _keys_that_are_no_text(item, f"{path}.{key}".removeprefix("."))
+
+
+def _remedy_of(key: Any) -> str:
+    if not isinstance(key, bool):
+        return "put it in quotes"
+    words = "on, yes and true" if key else "off, no and false"
+    return f"put it in quotes, because YAML reads the words {words} as {show(key)}"
 
 
 def _freeze(value: Any) -> Any:

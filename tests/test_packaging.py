@@ -27,6 +27,7 @@ else:
 ROOT = Path(__file__).parents[1]
 # Where the distribution's name is not the one that is imported.
 DISTRIBUTIONS = {
+    "cache_dit": "cache-dit",
     "PIL": "pillow",
     "click": "typer",  # what typer is made of
     "huggingface_hub": "huggingface-hub",
@@ -72,13 +73,16 @@ def distributions_imported(sources: Iterable[Path]) -> set[str]:
 
 def test_everything_the_package_imports_is_declared(project: dict[str, Any]) -> None:
     core = names_in(project["dependencies"])
-    train, ray = (names_in(project["optional-dependencies"][name]) for name in ("train", "ray"))
+    extras = project["optional-dependencies"]
+    train, ray, test = (names_in(extras[name]) for name in ("train", "ray", "test"))
     sources = [*ROOT.glob("dit_accel/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
     training = [source for source in sources if "training" in source.parts]
     on_ray = [source for source in sources if source.name.startswith("ray_")]
-    assert distributions_imported(set(sources) - {*training, *on_ray}) <= core
+    peers = [source for source in sources if "peers" in source.parts]  # found, not required
+    assert distributions_imported(set(sources) - {*training, *on_ray, *peers}) <= core
     assert distributions_imported(on_ray) <= core | ray
     assert distributions_imported(training) <= core | train
+    assert distributions_imported(peers) <= core | test
 
 
 def test_everything_the_tests_and_scripts_import_is_declared(project: dict[str, Any]) -> None:

@@ -248,6 +248,13 @@ def test_every_shipped_preset_loads_and_fits_any_model_and_run(name: str) -> Non
         ("mrge: 3", ["mrge: unknown key (value 3)", "did you mean 'merge'?", "valid keys: exact,"]),
         ("zzz: 1", ["zzz: unknown key (value 1); valid keys: exact, cache, density, merge"]),
         ("1: 2", ["1: unknown key (value 2)"]),
+        # keys that YAML does not read as text
+        ("exact: {on: 1}", ["exact: got the key true, expected text", "in quotes", "on, yes"]),
+        (
+            "calibration: {model: m, weights: [{off: 2}]}",
+            ["calibration.weights[0]: got the key fa"],
+        ),
+        ("merge: {kind: tome2d, ratio: {2: 1}}", ["merge.ratio: got the key 2, expected text"]),
         (
             "cache: {policy: {kind: interval, intervall: 3}}",
             ["cache.policy.intervall: unknown key (value 3)", "did you mean 'interval'?"],

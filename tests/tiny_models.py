@@ -288,15 +288,16 @@ class TinyFamily:
         guidance: str = "batched",
         scheduler: Any = None,
         size: tuple[int, int] = (SIDE, SIDE),
+        start: int = 0,
     ) -> Iterator[Tensor]:
         """A loop of one's own over the bare transformer, which yields the latents of each step.
 
-        `guidance` is batched, separate or none.
+        `guidance` is batched, separate or none; so many steps at the `start` are left out.
         """
         scheduler = ddim() if scheduler is None else scheduler
         scheduler.set_timesteps(steps)
         latents = noise(samples, size, transformer.dtype)
-        for timestep in scheduler.timesteps:
+        for timestep in scheduler.timesteps[start:]:
             output = self._guide(transformer, latents, timestep, samples, guidance)
             latents = scheduler.step(output, timestep, latents).prev_sample
             yield latents

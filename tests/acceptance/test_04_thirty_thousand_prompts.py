@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from dit_accel.runs import (
@@ -20,8 +21,6 @@ from dit_accel.runs import (
     read_manifest,
 )
 
-COUNT = 30_000
-
 
 def prompt_of(index: int) -> str:
     """Every third prompt is the same, and every one has what no file name may have."""
@@ -33,10 +32,11 @@ def picture_of(index: int) -> np.ndarray:
     return np.frombuffer(index.to_bytes(4, "little") * 12, np.uint8).reshape(4, 4, 3)
 
 
-def test_every_prompt_has_its_file(tmp_path):
+@pytest.mark.parametrize("count", [3_000, pytest.param(30_000, marks=pytest.mark.slow)])
+def test_every_prompt_has_its_file(tmp_path, count):
     run = RunFolder.create_or_resume(
         tmp_path / "run",
-        identity={"num_samples": COUNT},
+        identity={"num_samples": count},
         settings={},
         environment={},
         block_size=1000,
@@ -49,13 +49,13 @@ def test_every_prompt_has_its_file(tmp_path):
             manifest.append(_record(i, places[i][0], images[i]) for i in block)
 
     files = [path for _, _, names in os.walk(run.images) for path in names]
-    assert sorted(files) == [f"{index:06d}.png" for index in range(COUNT)]
-    assert sorted(os.listdir(run.images)) == [f"{start:06d}" for start in range(0, COUNT, 1000)]
+    assert sorted(files) == [f"{index:06d}.png" for index in range(count)]
+    assert sorted(os.listdir(run.images)) == [f"{start:06d}" for start in range(0, count, 1000)]
     records = read_manifest(run)
-    assert len({record.file for record in records.values()}) == COUNT
-    assert all(records[index].prompt == prompt_of(index) for index in range(COUNT))
+    assert len({record.file for record in records.values()}) == count
+    assert all(records[index].prompt == prompt_of(index) for index in range(count))
     assert not any(missing(run, block, records) for block in run.blocks())
-    for index in range(0, COUNT, 499):
+    for index in range(0, count, 499):
         with Image.open(run.path / records[index].file) as image:
             np.testing.assert_array_equal(np.array(image), picture_of(index))
 

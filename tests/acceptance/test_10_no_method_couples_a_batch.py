@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from combinations import Combination, fitted_plan
 from judging import JUDGING
 from saved_pipelines import save_tiny_dit
 from saved_text_pipelines import save_tiny_pixart
@@ -36,18 +37,22 @@ SPECS = {
 }
 SAVE = {"dit": save_tiny_dit, "pixart": lambda folder: save_tiny_pixart(folder, num_layers=4)}
 STEPS = 8
-CACHES = {
-    "magnitude": {"policy": {"kind": "magnitude", "ratios": [1.0] * STEPS, "max_skips": 1}},
-    **{
-        f"{kind} forecast": {"predictor": kind, "policy": "interval"} for kind in kinds("predictor")
-    },
-}
+MAGNITUDE = {"kind": "magnitude", "ratios": [1.0] * STEPS, "max_skips": 1}
+LISTED = {"kind": "calibrated", "compute": [0, 2, 5]}
 CANDIDATES: dict[str, Any] = {
     **PLANS,
     **{name: name for name in preset_names()},
-    **{name: {"cache": cache} for name, cache in CACHES.items()},
+    **{
+        f"{kind} forecast": Combination("model", kind, "interval").plan
+        for kind in kinds("predictor")
+    },
+    "magnitude": {"cache": {"policy": MAGNITUDE}},
+    "calibrated steps": fitted_plan({"policy": LISTED}),
     **JUDGING,
 }
+
+TO_TEXT = Combination("cross_attention", "taylor", "interval").plan
+"""Where there is text to attend to."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,11 @@ def test_alone_and_in_a_batch(model: Model, name: str) -> None:
     assert_independent(model, CANDIDATES[name])
 
 
+@pytest.mark.parametrize("model", ["pixart"], indirect=True)
+def test_alone_and_in_a_batch_where_texts_are_read(model: Model) -> None:
+    assert_independent(model, TO_TEXT)
+
+
 def test_samples_that_decide_differently_decide_for_themselves(model: Model) -> None:
     plan = {"cache": {"policy": {"kind": "first_block", "threshold": 0.25}}}
     with dit_accel.accelerated(model.pipe, plan):
@@ -93,7 +103,7 @@ def test_samples_that_decide_differently_decide_for_themselves(model: Model) -> 
 
 
 def test_every_registered_method_is_among_the_candidates() -> None:
-    plans = [Plan.load(candidate) for candidate in CANDIDATES.values()]
+    plans = [Plan.load(candidate) for candidate in [*CANDIDATES.values(), TO_TEXT]]
     configs = [config for plan in plans for config in plan.methods.values()]
     caches = [config for config in configs if isinstance(config, CacheConfig)]
     axes = [getattr(cache, axis) for cache in caches for axis in AXES]

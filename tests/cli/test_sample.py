@@ -141,7 +141,6 @@ def test_what_cannot_be_written_is_one_message_and_exit_1(
     assert "No space left" in result.stderr and "run the same command again" in result.stderr
 
 
-@pytest.mark.slow
 def test_ctrl_c_and_resume_in_a_process(config: Path, tmp_path: Path) -> None:
     more = ["--set", "num_samples=400"]
     command = [sys.executable, "-m", "dit_accel.cli", "sample", str(config), *more]

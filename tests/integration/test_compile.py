@@ -183,7 +183,6 @@ def test_restoring_compiled_blocks_gives_stock_results_again(layout: TinyFamily)
     torch.testing.assert_close(got, stock, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.requires_compiler
 def test_inductor_equals_eager() -> None:
     family = FAMILIES["dit"]

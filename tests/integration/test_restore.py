@@ -15,7 +15,34 @@ from diffusers.hooks import HookRegistry, ModelHook
 from tiny_models import FAMILIES, PLANS, TinyFamily
 
 import dit_accel
+from dit_accel.cache_runs import CacheRuns
+from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.install import installation_of, plan_of
+from dit_accel.installation import Installation
+from dit_accel.methods.caching.cache_run import CacheRun
+from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.module_run import ModuleRun
+from dit_accel.methods.caching.ring import Ring
+from dit_accel.methods.caching.token_run import TokenRun
+from dit_accel.module_hooks import ModuleHooks
+from dit_accel.plan_hooks import PlanHooks
+
+PARTS = {
+    Installation,
+    PlanHooks,
+    ModuleHooks,
+    TransformerHook,
+    BlockHook,
+    AttentionHook,
+    FeedForwardHook,
+    CacheRuns,
+    CacheRun,
+    GuidanceRun,
+    ModuleRun,
+    TokenRun,
+    Ring,
+}
+"""Classes of the installed machinery."""
 
 
 class DoublingHook(ModelHook):
@@ -63,8 +90,7 @@ def alive_parts() -> list[Any]:
     """Objects of the installed machinery that are still reachable from anywhere."""
     gc.collect()
     gc.collect()  # the weak table of installations lets go of its values in the first pass
-    modules = ("dit_accel.hooks", "dit_accel.installation", "dit_accel.methods.cache_run")
-    return [item for item in gc.get_objects() if type(item).__module__ in modules]
+    return [item for item in gc.get_objects() if type(item) in PARTS]
 
 
 def test_restore_leaves_no_hook_processor_or_attribute(

@@ -86,7 +86,6 @@ def test_random_weights_claim_no_fidelity(request: pytest.FixtureRequest, fixtur
 
 
 @pytest.mark.requires_compiler
-@pytest.mark.slow
 def test_compiled(tiny_pipeline: Path) -> None:
     config = tiny_pipeline / "transformer" / "config.json"
     plans = {"interval": PLANS["interval"]}

@@ -100,7 +100,6 @@ def test_what_has_no_interval_is_refused(action, words):
         action(np.random.default_rng(0).normal(size=(10, 8)), *reference())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (1.0, 1.0), (3.0, 0.8)])
 def test_95_percent_intervals_cover(shift, scale):
     """The simulation whose result the module's documentation states, with fewer trials."""

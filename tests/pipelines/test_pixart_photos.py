@@ -23,7 +23,7 @@ from dit_accel.pipelines import PixArtSigmaPipeline
 
 PROMPTS = ["a close view of the upper left of the astronaut photograph", "a photograph of a cat"]
 PRESETS = ["quality", "balanced", "fast"]
-FIRST_BLOCK = {"cache": {"policy": "first_block", "threshold": 0.3}}
+FIRST_BLOCK = {"cache": {"policy": {"kind": "first_block", "threshold": 0.3}}}
 # A quarter of the tokens, where the size of the picture does not matter.
 SMALL = {"height": 64, "width": 64}
 FOUR_STEPS = {

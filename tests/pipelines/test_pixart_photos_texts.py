@@ -81,6 +81,8 @@ def own_encoder(our_photos: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def warnings_of_diffusers(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """Diffusers' loggers do not propagate to where pytest listens."""
     logger = logging.getLogger("diffusers")
+    # A command that ran before in this process may have silenced them.
+    caplog.set_level(logging.WARNING, logger="diffusers")
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)

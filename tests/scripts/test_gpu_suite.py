@@ -113,7 +113,6 @@ def test_the_evaluations_are_ones_that_can_be_made(suite: Any, tmp_path: Path) -
             assert Path(sampled.output).parent == tmp_path / f"evaluation-{name}"
 
 
-@pytest.mark.slow
 def test_a_tiny_bench_leaves_its_report(suite: Any, tmp_path: Path) -> None:
     part = suite.parts(tmp_path, "cpu", tiny=True, train=False)[3]
     assert suite.run_part(part, tmp_path)["outcome"] == "passed"
