@@ -7,7 +7,7 @@ whose defaults hardly forecast on a tiny model, gets them in `ARGUMENTS`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from dit_accel.methods.registry import kinds
 STEPS = 7
 """Evaluations of a run: policy `magnitude` holds a ratio for each, and Heun makes seven of four."""
 
-COMPUTED = (0, 2, 3)
+COMPUTED = (0, 2, 3, 5)
 
 
 def _histories(step: int) -> Iterator[tuple[int, ...]]:
@@ -36,8 +36,22 @@ TABLE = [
 ]
 """Weights for whatever was computed last, as no calibration would write them."""
 
+
+def multistep_table(steps: int, computed: Sequence[int]) -> list[dict[str, Any]]:
+    """Scalars for a run that has both guidance rows wherever it computes."""
+    rows = []
+    for step in range(steps):
+        known = [at for at in reversed(computed) if at <= step]
+        conditional, differences = known[:3], known[:2]
+        weights = [0.9, 0.2, -0.1][: len(conditional)] + [0.4, 0.1][: len(differences)] + [0.05]
+        row = {"conditional": conditional, "differences": differences}
+        rows.append({"step": step, "factors": (1.0, -0.5), "low": weights, "high": weights} | row)
+    return rows
+
+
 ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
     ("predictor", "calibrated"): {"table": TABLE},
+    ("predictor", "multistep"): {"table": multistep_table(STEPS + 1, COMPUTED)},
     ("predictor", "curvature"): CURVATURE,
     ("policy", "list"): {"compute": COMPUTED},
     ("policy", "calibrated"): {"compute": COMPUTED},

@@ -45,7 +45,9 @@ CANDIDATES: dict[str, Any] = {
     **{
         f"{kind} forecast": Combination("model", kind, "interval").plan
         for kind in kinds("predictor")
+        if kind != "multistep"
     },
+    "fitted outputs": Combination("output", "multistep", "calibrated").plan,
     "magnitude": {"cache": {"policy": MAGNITUDE}},
     "calibrated steps": fitted_plan({"policy": LISTED}),
     **JUDGING,
