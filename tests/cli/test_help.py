@@ -47,6 +47,7 @@ COMMANDS = {
         "--steps",
         "--guidance",
         "--seeds",
+        "--target",
         "--label",
         "--prompt",
         "--dtype",
