@@ -73,8 +73,15 @@ def mismatch(value: Any, expected: str, remedy: str) -> str:
 
 
 def nearest(word: object, choices: Iterable[str]) -> str | None:
-    """Return the choice that is spelt most like `word`, or None if none comes near."""
-    matches = difflib.get_close_matches(str(word).lower(), list(choices), n=1, cutoff=0.6)
+    """Return the choice that is spelt most like `word`, or None if none comes near.
+
+    The only one that goes on where `word` ends is nearer than any.
+    """
+    text, names = str(word).lower(), list(choices)
+    longer = [name for name in names if len(text) > 2 and name.startswith(text)]
+    if len(longer) == 1:
+        return longer[0]
+    matches = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

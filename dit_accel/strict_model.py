@@ -80,6 +80,9 @@ class StrictModel(BaseModel):
             expected = details["ctx"]["expected"]
             choices = expected.replace("'", "").replace(" or ", ", ").split(", ")
             return mismatch(value, expected, did_you_mean(value, choices) + "use one of these")
+        if kind == "too_short":
+            expected = f"a list of at least {details['ctx']['min_length']}"
+            return mismatch(value, expected, "add what is missing, or remove the key")
         if kind in _TYPES:
             return mismatch(value, _TYPES[kind], cls._type_remedy(name, kind, value))
         return cls._explain_bound(name, details) or (

@@ -10,6 +10,7 @@ from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.inputs import forward_inputs
 from dit_accel.measure.plan_macs import RunCost, Workload, run_cost
 from dit_accel.methods.caching.cache import CacheConfig
+from dit_accel.methods.caching.policies.policy import CacheAction
 from dit_accel.methods.caching.policies.token_policy import TokenPolicy
 from dit_accel.methods.caching.predictors.multistep import Multistep
 from dit_accel.plan import Plan
@@ -48,6 +49,29 @@ class Explanation:
         """Dense MACs divided by the plan's (its upper bound where decisions depend on data)."""
         return self.cost.macs_dense / self.cost.macs_plan
 
+    def actions(self, program: StepProgram) -> tuple[CacheAction, ...]:
+        """What each cache does at a step; without guidance there is no difference to forecast."""
+        pairs = zip(self.plan.cache, program.caches, strict=True)
+        return tuple(
+            "compute" if cache.site.is_guidance and not self.workload.guided else action
+            for cache, action in pairs
+        )
+
+    @property
+    def stray_guidance(self) -> tuple[int, ...]:
+        """Steps at which guidance is computed of blocks that are forecast, as far as is known.
+
+        Such a difference is one of two forecasts, and spoils those that are made of it.
+        """
+        places = [i for i, cache in enumerate(self.plan.cache) if cache.site.is_guidance]
+        programs = [step.program for step in self.cost.steps] if self.workload.guided else []
+        return tuple(
+            step
+            for step, program in enumerate(programs)
+            if "forecast" in program.layers
+            and any(program.caches[place] == "compute" for place in places)
+        )
+
     @property
     def cache_bytes(self) -> int:
         """Bytes that the caches hold in a 16-bit run of this batch; twice that in fp32."""
@@ -75,7 +99,7 @@ class Explanation:
             "steps": [
                 {
                     "step": index,
-                    "caches": list(step.program.caches),
+                    "caches": list(self.actions(step.program)),
                     "macs": step.macs,
                     "macs_lower": step.macs_lower,
                     "layers": [
@@ -186,8 +210,8 @@ def cell_text(program: StepProgram, layer: int) -> str:
 
 def caches_text(explanation: Explanation, program: StepProgram) -> str:
     """What each cache does at a step: the action alone, or with its site if there are several."""
-    caches = explanation.plan.cache
+    caches, actions = explanation.plan.cache, explanation.actions(program)
     if len(caches) < 2:
-        return program.caches[0] if caches else "compute"
-    pairs = zip(caches, program.caches, strict=True)
+        return actions[0] if caches else "compute"
+    pairs = zip(caches, actions, strict=True)
     return ", ".join(f"{cache.site.method} {action}" for cache, action in pairs)

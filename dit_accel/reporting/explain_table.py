@@ -28,6 +28,13 @@ def explain_table(explanation: Explanation) -> Table:
     if len(explanation.caches) > 1:
         for cache in explanation.caches:
             table.add_row("", f"{units.memory(cache.nbytes)} {cache.name}")
+    if explanation.stray_guidance:
+        steps = ", ".join(map(str, explanation.stray_guidance))
+        table.add_row(
+            "beware",
+            f"guidance is computed where blocks are forecast, in the steps {steps}: let both be"
+            " computed in the same steps (docs/caching.md)",
+        )
     return table
 
 

@@ -24,6 +24,7 @@ _COLUMNS = (
     "dB to own dense",
     "cache",
 )
+_BEST = 5
 _RIVAL_COLUMNS = ("fastest dense as good", "its time ÷ ours", "interpolated")
 
 
@@ -39,7 +40,7 @@ def frontier_markdown(document: dict[str, Any]) -> str:
         "![PSNR over seconds](frontier.png)",
         "## To reach the error of a dense run\n\n" + _time_targets(document),
         "## At the same speed-up\n\n" + _fidelity_targets(document),
-        "## Which rows lose to dense with fewer steps?\n\n" + _losers(plans, peers),
+        "## Which rows beat dense with fewer steps, and which lose?\n\n" + _verdicts(plans, peers),
         "## Dense\n\n" + markdown_table(_COLUMNS, map(_cells, dense)),
         _rivals_table("Plans", plans),
         _rivals_table("Peers", peers),
@@ -132,16 +133,30 @@ def _margin(target: dict[str, Any]) -> str:
     return f"{target['margin_db']:+.2f}, {'met' if target['met'] else '**missed**'}"
 
 
-def _losers(plans: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]]) -> str:
+def _verdicts(plans: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]]) -> str:
     lines = []
     for title, rows in (("plans", plans), ("peers", peers)):
         if not rows:
             continue
         losing = [row for row in rows if row["loses"]]
-        lines.append(f"Of {len(rows)} {title}, {len(losing)} lose:")
+        lines += [_largest_gains(title, rows), ""]
+        lines.append(f"Of {len(rows)} {title}, {len(losing)} lose" + (":" if losing else "."))
         lines += [""] + [_loss(row) for row in losing] if losing else []
         lines.append("")
     return "\n".join(lines).strip() or "There is nothing but dense."
+
+
+def _largest_gains(title: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The rows that save most beside dense of just their fidelity."""
+    winning = [row for row in rows if (row["gain_interpolated"] or 0) > 1]
+    winning.sort(key=lambda row: float(row["gain_interpolated"]), reverse=True)
+    if not winning:
+        return f"None of the {title} beats dense, interpolated between its numbers of steps."
+    best = "; ".join(f"{_name(row)}, {row['gain_interpolated']:.2f}×" for row in winning[:_BEST])
+    return (
+        f"Of {len(rows)} {title}, {len(winning)} beat dense, interpolated between its numbers of"
+        f" steps. Largest gains, its time ÷ theirs: {best}."
+    )
 
 
 def _loss(row: dict[str, Any]) -> str:
@@ -157,14 +172,14 @@ def _rivals_table(title: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _name(row: dict[str, Any]) -> str:
-    mark = "*" if row["decides_by_batch"] else ""
+    mark = r"\*" if row["decides_by_batch"] else ""
     return f"{row['name']}{mark}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
     low, high = row["ratio_quartiles"]
     return [
-        _name(row).replace("*", "\\*"),
+        _name(row),
         f"{row['seconds']:.3f}",
         f"{1 / row['ratio']:.2f}× ({1 / high:.2f}–{1 / low:.2f})",
         f"{row['forwards']:.1f}",

@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from dit_accel.measure.pareto import Point, pareto_front
@@ -61,6 +62,7 @@ def _panel(axes: Axes, rows: Sequence[dict[str, Any]], value: str, title: str) -
             axes.scatter(x, y, s=36, marker=marker, color=colour, label=label, zorder=3)
     _name_the_best(axes, others, value)
     axes.set_xscale("log")
+    axes.margins(x=0.2)  # for the labels
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -104,7 +106,10 @@ def _name_the_best(axes: Axes, rows: Sequence[dict[str, Any]], value: str) -> No
         axes.annotate(
             points[point]["name"],
             (point.seconds, point.quality),
-            (4, 4),
+            (-4, 4),
             textcoords="offset points",
+            horizontalalignment="right",  # nothing but dense lies above and left of the front
             fontsize=7,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+            zorder=4,
         )

@@ -30,6 +30,8 @@ _PALETTE = (
     "#ccb974",
     "#64b5cd",
 )
+# As many, for terminals without colours.
+_GLYPHS = "█░▓▒▞▤▥▦▧▨"
 
 
 def cell_kinds(explanation: Explanation) -> tuple[list[list[int]], list[str]]:
@@ -55,9 +57,17 @@ def _range_of_forms(texts: list[str]) -> str:
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]} … {texts[-1]}"
 
 
-def _colour(kind: int) -> str:
+def _place(kind: int) -> int:
     # Kinds beyond the palette share its colours from the third on; the legend names them all.
-    return _PALETTE[kind if kind < 2 else 2 + (kind - 2) % (len(_PALETTE) - 2)]
+    return kind if kind < 2 else 2 + (kind - 2) % (len(_PALETTE) - 2)
+
+
+def _colour(kind: int) -> str:
+    return _PALETTE[_place(kind)]
+
+
+def _glyph(kind: int) -> str:
+    return _GLYPHS[_place(kind)]
 
 
 def terminal_grid(explanation: Explanation) -> RenderableType:
@@ -69,11 +79,11 @@ def terminal_grid(explanation: Explanation) -> RenderableType:
     table.add_column("cache")
     table.add_column("MACs", justify="right")
     for index, (row, step) in enumerate(zip(kinds, explanation.cost.steps, strict=True)):
-        cells = Text.assemble(*(("█", _colour(kind)) for kind in row))
+        cells = Text.assemble(*((_glyph(kind), _colour(kind)) for kind in row))
         caches = caches_text(explanation, step.program)
         table.add_row(str(index), cells, caches, _step_macs(step.macs_lower, step.macs))
     used = sorted({kind for row in kinds for kind in row})
-    legend = [Text.assemble(("█ ", _colour(kind)), names[kind]) for kind in used]
+    legend = [Text.assemble((f"{_glyph(kind)} ", _colour(kind)), names[kind]) for kind in used]
     return Group(table, Text(), *legend)
 
 

@@ -255,7 +255,7 @@ def test_explain_and_summary_tell_the_tokens(layout: TinyFamily) -> None:
     programs = [step.program for step in explain(architecture, plan, workload).cost.steps]
     for step, program in enumerate(programs):
         for layer in range(NUM_LAYERS):
-            said = "" if step in FULL else f"{toca_count(layer, step)} tokens"
+            said = "" if step in FULL else f"{toca_count(layer, step)} tokens computed"
             assert cell_text(program, layer) == said
     (counts,) = dit_accel.summary(transformer).caches
     computed = [

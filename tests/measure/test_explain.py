@@ -10,7 +10,7 @@ import dit_accel
 from dit_accel import Plan
 from dit_accel.install import installation_of
 from dit_accel.measure.architectures import Architecture, load_architecture
-from dit_accel.measure.explain import cell_text, explain
+from dit_accel.measure.explain import caches_text, cell_text, explain
 from dit_accel.measure.plan_macs import Workload
 
 PLAN = {
@@ -42,6 +42,26 @@ def test_first_block_decides_after_the_first() -> None:
     found = explain(load_architecture("DiT-XL-2-256"), plan, Workload(3))
     second = found.cost.steps[1].program
     assert (cell_text(second, 0), cell_text(second, 1)) == ("", "decide")
+
+
+def test_without_guidance_there_is_no_difference_to_forecast() -> None:
+    plan = Plan.load({"cache": {"site": "guidance", "policy": "interval"}})
+    architecture = load_architecture("DiT-XL-2-256")
+    for guided, expected in ((True, "forecast"), (False, "compute")):
+        found = explain(architecture, plan, Workload(3, guided=guided))
+        assert caches_text(found, found.cost.steps[1].program) == expected
+        assert found.to_dict()["steps"][1]["caches"] == [expected]
+
+
+@pytest.mark.parametrize(("interval", "stray"), [(2, ()), (3, (3,)), (4, ())])
+def test_guidance_of_forecast_blocks_is_pointed_out(interval: int, stray: tuple[int, ...]) -> None:
+    caches = [
+        {"site": "deep", "policy": {"kind": "interval", "interval": 2}},
+        {"site": "guidance", "policy": {"kind": "interval", "interval": interval}},
+    ]
+    architecture, plan = load_architecture("DiT-XL-2-256"), Plan.load({"cache": caches})
+    assert explain(architecture, plan, Workload(7)).stray_guidance == stray
+    assert explain(architecture, plan, Workload(7, guided=False)).stray_guidance == ()
 
 
 def test_cache_memory_is_two_snapshots_of_the_residual_stream() -> None:

@@ -44,13 +44,20 @@ def test_cells_that_differ_in_numbers_alone_are_one_kind(explanation: Explanatio
 
 def test_terminal_grid_has_a_line_a_step_and_a_legend(explanation: Explanation) -> None:
     text = text_of(terminal_grid(explanation))
-    assert text.count("█" * 28) == 5
+    assert text.count("██▓▓▓▓" + "█" * 22) == 3 and text.count("░" * 28) == 2
     assert "merge 128 … merge 64" in text and "forecast" in text
 
 
 def test_table_says_what_is_saved(explanation: Explanation) -> None:
     text = text_of(explain_table(explanation))
-    assert "118.7 G MACs (one row)" in text and "fewer" in text
+    assert "118.7 G MACs (one row)" in text and "fewer" in text and "beware" not in text
+
+
+def test_table_warns_of_guidance_computed_of_forecast_blocks() -> None:
+    interval = {"kind": "interval", "interval": 3}
+    caches = [{"site": "deep", "policy": "interval"}, {"site": "guidance", "policy": interval}]
+    found = explain(load_architecture("dit-photos"), Plan.load({"cache": caches}), Workload(8))
+    assert "forecast, in the steps 3" in " ".join(text_of(explain_table(found)).split())
 
 
 def test_picture(explanation: Explanation, tmp_path: Path) -> None:

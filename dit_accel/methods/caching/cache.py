@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.errors import PlanError, Problem, mismatch, show
 from dit_accel.methods.caching.combinations import reason_against, reason_against_guard
 from dit_accel.methods.caching.policies.policy import Policy
 from dit_accel.methods.caching.predictors.polynomial import Polynomial
@@ -22,6 +22,7 @@ from dit_accel.methods.caching.sites.model import ModelSite
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.config import MethodConfig
 from dit_accel.methods.reading import read_method
+from dit_accel.methods.registry import find, kinds
 
 if TYPE_CHECKING:
     from dit_accel.plan import Plan
@@ -33,6 +34,9 @@ GUARD_FACTOR = 8.0
 
 
 def _read_axis(value: Any, info: ValidationInfo) -> Any:
+    if value is None:
+        expected = "a name, or a mapping with 'kind'"
+        raise PlanError(Problem("", mismatch(value, expected, "write one, or remove the key")))
     return read_method(value, str(info.field_name))
 
 
@@ -209,7 +213,23 @@ def _read_cache(value: Any, path: str) -> CacheConfig:
         remedy = "write for instance cache: {policy: {kind: interval, interval: 3}}"
         expected = "a mapping with 'policy', or a list of such mappings"
         raise PlanError(Problem(path, mismatch(value, expected, remedy)))
+    document = {str(key): item for key, item in value.items()}
     try:
-        return CacheConfig(**{str(key): item for key, item in value.items()})
+        return CacheConfig(**document)
     except PlanError as error:
-        raise PlanError(*(problem.under(path) for problem in error.problems)) from None
+        better = _misplaced(document)
+        problems = [better.get(problem.path, problem) for problem in error.problems]
+        raise PlanError(*(problem.under(path) for problem in problems)) from None
+
+
+def _misplaced(document: Mapping[str, Any]) -> dict[str, Problem]:
+    """Parameters of an axis that stand beside it, as in `{policy: interval, interval: 3}`."""
+    found = {}
+    for axis in AXES:
+        named = document.get(axis, CacheConfig.model_fields[axis].default)
+        kind = named.get("kind") if isinstance(named, Mapping) else getattr(named, "kind", named)
+        fields = find(axis, kind).model_fields if kind in kinds(axis) else {}
+        for key in (fields.keys() & document.keys()) - {"kind", *CacheConfig.model_fields}:
+            remedy = f"write {axis}: {{kind: {kind}, {key}: {show(document[key])}}}"
+            found[key] = Problem(key, mismatch(document[key], f"it inside '{axis}'", remedy))
+    return found

@@ -28,7 +28,7 @@ def module_labels(
             for layer in layers:
                 if isinstance(policy, TokenPolicy):
                     count = policy.count(at, last, layer, num_layers, num_tokens)
-                    table[at.step][layer] = f"{count} tokens"
+                    table[at.step][layer] = f"{count} tokens computed"
                 else:
                     table[at.step][layer] = f"{cache.site.method} forecast"
     return table

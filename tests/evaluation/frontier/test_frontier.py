@@ -65,7 +65,7 @@ def test_leaves_tables_data_and_a_picture(document: Path, tmp_path: Path) -> Non
     assert rows["diffusers first-block 0.3, UniPC 6"]["cache_bytes"] > 0
     page = (folder / "frontier.md").read_text()
     assert all(name in page for name in ROWS)
-    assert "Which rows lose to dense with fewer steps?" in page
+    assert "Which rows beat dense with fewer steps, and which lose?" in page
     with Image.open(folder / "frontier.png") as picture:
         assert picture.size == (1500, 700)
 

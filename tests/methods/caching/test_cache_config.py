@@ -46,8 +46,12 @@ def test_a_list_is_written_back_as_a_list() -> None:
 def test_every_predictor_goes_with_every_site_where_it_has_tokens(
     site: str, predictor: str
 ) -> None:
-    policy = "token_importance" if site == "tokens" else "interval"
+    policies: dict[str, Any] = {"tokens": "token_importance", "output": "calibrated"}
+    policy = policies.get(site, "interval")
     document = {"site": site, "predictor": predictor, "policy": policy}
+    if (site == "output") != (predictor == "multistep"):
+        assert "cache.predictor: " in refusal(document)
+        return
     blocks, fitted = site in ("model", "block", "deep"), predictor == "calibrated"
     if not blocks and predictor in ("curvature", "frequency"):
         assert f"cache.predictor: {predictor} looks at the tokens" in refusal(document)
@@ -91,10 +95,31 @@ def test_fitted_outputs_are_for_each_other(site: str, predictor: str) -> None:
         ([deep(1, 4), deep(4, 6)], ["cache[0] and cache[1]", "[4]", "first and last"]),
         ([deep(0, 1), deep(3, 5, "first_block")], ["cache[1]", "leaves some of them out"]),
         (deep(1, 8), ["cache.site: got", "first <= last < 8", "8 layers"]),
-        (deep(5, 3), ["first <= last < 8"]),
+        (deep(5, -4), ["first <= last < 8"]),
+        (deep(5, 3), ["cache.site.last: got 3", "at least first, which is 5"]),
+        ({"policy": "list"}, ["cache.policy.compute: missing"]),
         ({"policy": {"kind": "list", "compute": [1, 2]}}, ["cache.policy.compute: got [1, 2]"]),
         ({"policy": {"kind": "list", "compute": [0, 2, 2]}}, ["ascending order from 0"]),
         ({"policy": {"kind": "magnitude"}}, ["cache.policy.ratios: missing"]),
+        (
+            {"policy": {"kind": "magnitude", "ratios": []}},
+            ["cache.policy.ratios: got [], expected a list of at least 1"],
+        ),
+        (
+            {"site": "block", "policy": {"kind": "block_profile", "compute": [0, 2]}},
+            ["cache.policy.compute: got [0, 2], expected a list of steps for each", "[[0, 2]]"],
+        ),
+        ({"policy": None}, ["cache.policy: got null, expected a name, or a mapping"]),
+        (
+            {"policy": "interval", "interval": 3, "order": 2},
+            [
+                "cache.interval: got 3, expected it inside 'policy'",
+                "write policy: {kind: interval, interval: 3}",
+                "write predictor: {kind: polynomial, order: 2}",
+            ],
+        ),
+        ({"policy": "interval", "threshold": 3}, ["cache.threshold: unknown key"]),
+        ({"policy": ["interval"], "interval": 3}, ["cache.policy: got", "cache.interval: unknown"]),
         ([{"policy": "interval"}, {"policy": "nope"}], ['cache[1].policy: got "nope"']),
         ([], ["cache: got [], expected a mapping"]),
         ([3], ["cache[0]: got 3, expected a mapping"]),

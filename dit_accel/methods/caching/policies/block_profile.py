@@ -9,13 +9,13 @@ number of steps; here it may say which, and then other runs compute the steps ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.errors import PlanError, Problem, mismatch, show
 from dit_accel.forecast.decisions.smooth import smooth_mask
 from dit_accel.forecast.decisions.static_masks import resampled_steps
 from dit_accel.methods.caching.policies.listed_steps import ComputedSteps
@@ -40,6 +40,16 @@ class BlockProfile(Policy):
     # Not `steps`, which limits a method to a span of the run.
     compute: tuple[ComputedSteps, ...] = Field(min_length=1)
     num_steps: Annotated[int, Field(ge=1)] | None = None
+
+    @field_validator("compute", mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value and all(isinstance(step, int) for step in value):
+            raise ValueError(
+                "expected a list of steps for each layer; write one more pair of brackets,"
+                f" [{show(value)}], for one list that is for all layers"
+            )
+        return value
 
     @model_validator(mode="after")
     def _inside(self) -> BlockProfile:

@@ -51,10 +51,9 @@ class InputChange(Policy):
     @model_validator(mode="after")
     def _one_rescaling(self) -> InputChange:
         if self.coefficients is not None and (self.factor, self.exponent) != (1.0, 1.0):
-            found = {"factor": self.factor, "exponent": self.exponent}
-            expected = "either coefficients, or factor and exponent"
-            remedy = "remove one of them"
-            raise PlanError(Problem("coefficients", mismatch(found, expected, remedy)))
+            law = f"factor: {self.factor:g} and exponent: {self.exponent:g}"
+            problem = mismatch(self.coefficients, f"none beside {law}", "keep one of the two")
+            raise PlanError(Problem("coefficients", problem))
         return self
 
     def action(

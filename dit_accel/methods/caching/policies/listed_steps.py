@@ -34,7 +34,7 @@ class ListedSteps(Policy):
 
     kind: Literal["list"] = "list"
     # Not `steps`, which limits a method to a span of the run.
-    compute: ComputedSteps = (0,)
+    compute: ComputedSteps
 
     def action(
         self, step: int, last: int | None, fraction: float, num_steps: int | None

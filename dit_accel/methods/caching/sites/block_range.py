@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.methods.caching.sites.site import Site
@@ -15,6 +15,13 @@ class BlockRangeSite(Site):
 
     first: Annotated[int, Field(ge=0)] = 0
     last: int = -1
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BlockRangeSite:
+        if 0 <= self.last < self.first:
+            expected = f"at least first, which is {self.first}, or -1 for the model's last block"
+            raise PlanError(Problem("last", mismatch(self.last, expected, "raise it")))
+        return self
 
     def blocks(self, num_layers: int) -> range:
         """From block `first` to block `last`, included.
