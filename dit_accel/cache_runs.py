@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dit_accel.backbones import Backbone
+from dit_accel.errors import RunError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
@@ -141,7 +142,7 @@ class CacheRuns:
         wanted = position.branch == 0 and any(cache.site.is_guidance for cache in self.caches)
         if wanted and self._is_guided(transformer, arguments, guided):
             guidance = self._begin_guidance(arguments, position)
-        output = self._begin_output(transformer, arguments, position, guided)
+        output = self._begin_output(transformer, arguments, position, guided, guidance)
         present = None if guidance is None or guidance.mode == "all" else guidance.rows
 
         def together(cache: CacheConfig) -> int:
@@ -219,10 +220,16 @@ class CacheRuns:
         arguments: Mapping[str, Any],
         position: Position,
         guided: bool | None,
+        guidance: GuidanceRun | None,
     ) -> OutputRun | None:
         config = next((cache for cache in self.caches if cache.site.is_output), None)
-        if config is None or position.branch:
+        if config is None:
             return None
+        if position.branch:
+            raise RunError(
+                "site output: a second transformer call in one step, expected both guidance rows in"
+                " one, because every output holds guidance already; use a pipeline that does so"
+            )
         latents = arguments["hidden_states"]
         if self._output is None:
             pairs = self._is_guided(transformer, arguments, guided)
@@ -238,7 +245,9 @@ class CacheRuns:
         action = config.policy.action(
             position.step, run.last_computed, position.fraction, position.num_steps
         )
-        run.begin_step(position.step, action == "compute", latents)
+        # Without guidance both rows of a sample would be equal, and nothing is left out.
+        pairs = guidance is None or guidance.mode == "all"
+        run.begin_step(position.step, action == "compute", pairs, latents)
         return run
 
     def _opened(

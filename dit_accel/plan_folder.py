@@ -93,10 +93,10 @@ def _rows(path: Path, name: str) -> list[dict[str, Any]]:
             if key.startswith(prefix)
         }
         numbers = range(len(tensors["step"]))
-    except (OSError, SafetensorError, KeyError) as error:
+        filled = [{key: _entry(values[row]) for key, values in tensors.items()} for row in numbers]
+    except (OSError, SafetensorError, LookupError, TypeError) as error:
         problem = f"cannot be read ({error}); calibrate again, or copy the folder completely"
         raise PlanError(problem, source=str(path)) from None
-    filled = [{key: _entry(values[row]) for key, values in tensors.items()} for row in numbers]
     return [{key: entry for key, entry in row.items() if entry is not None} for row in filled]
 
 

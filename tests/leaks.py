@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from tiny_models import TinyFamily, ddim, modes
 from torch import Tensor
 
 import dit_accel
+from dit_accel.errors import RunError
 from dit_accel.install import installation_of
 
 NUM_LAYERS = 3  # a first, a last and one between: enough for policies that look at either
@@ -114,7 +116,8 @@ def fewer_steps_than_declared(subject: Subject) -> None:
     for after in (1, 4):
         subject.abandon(pipe, after, samples=(7, 8))
         subject.assert_clean(pipe)
-    with dit_accel.run(pipe.transformer, STEPS, calls_per_step=2):
+    # Site output refuses two calls a step; nothing may be left of that either.
+    with suppress(RunError), dit_accel.run(pipe.transformer, STEPS, calls_per_step=2):
         subject.abandon(pipe, 2, samples=(7, 8), guidance="separate")
     assert nothing_remembered(pipe)
     subject.assert_clean(pipe)

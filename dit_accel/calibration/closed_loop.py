@@ -9,13 +9,13 @@ affine in it, `x' = s + b y`, for any state that the solver is in.
 from __future__ import annotations
 
 import copy
+import math
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
@@ -40,6 +40,14 @@ HISTORY = 4
 DIFFERENCES = 2
 """Guidance differences."""
 
+_NO_GAIN = 1e-6
+"""Below, a step leaves the latents where they are, whatever the output: schedules whose last noise
+level is that of their last timestep have one."""
+
+
+class _DivergedError(Exception):
+    """The run holds NaN or Inf."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -47,7 +55,8 @@ class Fitted:
 
     Attributes:
         rows: the scalars of each step.
-        error: of the final latents: see `relative_error`.
+        error: of the final latents: see `relative_error`; infinite if the run has diverged, as in
+            half precision it may, and then there are no scalars.
     """
 
     rows: tuple[MultistepRow, ...]
@@ -83,19 +92,26 @@ class ClosedLoop:
         self._rows: list[MultistepRow] = []
         self._called = 0
         self._outputs: tuple[torch.Tensor, torch.Tensor | None] | None = None
-        with self._in_place_of_the_transformer():
-            final = self._denoiser.run(self._trajectories, step=self._step)
+        try:
+            with self._in_place_of_the_transformer():
+                final = self._denoiser.run(self._trajectories, step=self._step)
+        except _DivergedError:
+            return Fitted((), math.inf)
         return Fitted(tuple(self._rows), relative_error(final, self._path[-1]))
 
     @contextmanager
     def _in_place_of_the_transformer(self) -> Iterator[None]:
         transformer = self._denoiser.transformer
+        own = vars(transformer).get("forward")  # of somebody's hooks
         self._forward = transformer.forward
         transformer.forward = self._evaluate
         try:
             yield
         finally:
-            del transformer.forward
+            if own is None:
+                del transformer.forward
+            else:
+                transformer.forward = own
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """The rows that the step computes; what is returned is replaced in the solver's step."""
@@ -147,17 +163,24 @@ class ClosedLoop:
         self._remember(number, latents, p, q)
 
         def response(value: float) -> torch.Tensor:
-            # On a copy: a step moves what the solver remembers.
-            state, constant = copy.deepcopy(scheduler), torch.full_like(output, value)
+            # On a copy: a step moves what the solver remembers. In float64, because the two
+            # responses hardly differ where a step is short.
+            state, constant = copy.deepcopy(scheduler), torch.full_like(output.double(), value)
             settings = {**kwargs, "return_dict": False}
-            stepped = type(scheduler).step(state, constant, timestep, sample, **settings)[0]
-            found: torch.Tensor = stepped[:count].double()
+            moved = type(scheduler).step(state, constant, timestep, sample.double(), **settings)[0]
+            found: torch.Tensor = moved[:count].double()
             return found
 
         still = response(0.0)
         gain = float((response(1.0) - still).mean())
-        wanted = p * latents + q * (self._path[number + 1].double() - still) / gain
-        row, found = self._fitted(number, latents, wanted, (p, q))
+        terms = [value for _, value in (*self._seen, *self._differences)] + [latents]
+        if abs(gain) > _NO_GAIN:
+            wanted = p * latents + q * (self._path[number + 1].double() - still) / gain
+        else:
+            wanted = weighted(terms, self._prior)
+        if not all(bool(values.isfinite().all()) for values in (*terms, wanted)):
+            raise _DivergedError
+        row, found = self._fitted(number, terms, wanted, (p, q))
         self._rows.append(row)
         fitted = ((found - p * latents) / q).to(output.dtype)
         return step(fitted.repeat(len(output) // count, 1, 1, 1), timestep, sample, **kwargs)
@@ -175,11 +198,10 @@ class ClosedLoop:
     def _fitted(
         self,
         number: int,
-        latents: torch.Tensor,
+        terms: Sequence[torch.Tensor],
         wanted: torch.Tensor,
         factors: tuple[float, float],
     ) -> tuple[MultistepRow, torch.Tensor]:
-        terms = [value for _, value in (*self._seen, *self._differences)] + [latents]
         lows = [low_frequencies(term, CUTOFF) for term in terms]
         low_target = low_frequencies(wanted, CUTOFF)
         low = self._solved(lows, low_target)
@@ -198,8 +220,13 @@ class ClosedLoop:
     def _solved(self, terms: Sequence[torch.Tensor], target: torch.Tensor) -> tuple[float, ...]:
         equations = LeastSquares(len(terms))
         equations.update(target, terms)
-        prior = np.zeros(len(terms))
+        return tuple(equations.fit(self._prior, RIDGE).weights.tolist())
+
+    @property
+    def _prior(self) -> list[float]:
+        """Plain guidance, its newest difference reused."""
+        prior = [0.0] * (len(self._seen) + len(self._differences) + 1)
         prior[0] = 1.0
         if self._differences:
             prior[len(self._seen)] = self._trajectories.guidance_scale - 1.0
-        return tuple(equations.fit(prior, RIDGE).weights.tolist())
+        return prior

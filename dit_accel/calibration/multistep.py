@@ -6,6 +6,7 @@ from dit_accel.calibration.closed_loop import ClosedLoop, Fitted
 from dit_accel.calibration.places import Places, best_places, starting_places
 from dit_accel.calibration.reference_path import reference_path
 from dit_accel.calibration.request import Request, relative_error
+from dit_accel.errors import DitAccelError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.policies.calibrated import CalibratedSteps
 from dit_accel.methods.caching.predictors.multistep import Multistep
@@ -31,7 +32,7 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     """The plan whose final latents come nearest to the target.
 
     Raises:
-        DitAccelError: no plan is as fast as that.
+        DitAccelError: no plan is as fast as that, or no run stays finite.
     """
     path = reference_path(
         request.denoiser, request.trajectories, request.target == "converged", request.advance
@@ -49,6 +50,11 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     starts = starting_places(num_steps, budget, workloads.half, request.trajectories.guided)
     most = min(FITS, max(len(starts), round(FORWARDS / budget)))
     best = best_places(starts, num_steps, score, most)
+    if not fits[best].rows:
+        raise DitAccelError(
+            f"pipe: every run in {request.denoiser.transformer.dtype} has come to NaN or Inf,"
+            " expected finite latents; calibrate the pipeline in float32"
+        )
     plan = multistep_plan(request, best, fits[best])
     seconds, finals = request.run(plan)
     return request.described(plan, relative_error(finals, path[-1]), seconds)

@@ -90,11 +90,11 @@ class Workloads:
         """Cost of the three kinds of steps, the blocks from `first` on being remembered."""
         # Of equal steps the second: the first one also pays for what exact rewrites keep.
         dense = self._cost(Plan(exact=self.exact), 3).steps[1].macs
-        blocks = _counted(_site(first), (0, 1))
+        blocks = _counted(_site(first), (0, 1, 2))
         rows = [_counted(GuidanceSite(), (0,))] if self.guided else []
-        steps = self._cost(Plan(exact=self.exact, cache=(*rows, blocks)), 3).steps
-        half = steps[1].macs / dense if self.guided else 1.0
-        return Costs(half=half, cheap=steps[2].macs / dense)
+        steps = self._cost(Plan(exact=self.exact, cache=(*rows, blocks)), 4).steps
+        half = steps[2].macs / dense if self.guided else 1.0
+        return Costs(half=half, cheap=steps[3].macs / dense)
 
     @property
     def half(self) -> float:
@@ -102,16 +102,24 @@ class Workloads:
         if not self.guided:
             return 1.0
         dense = self._cost(Plan(exact=self.exact), 3).steps[1].macs
-        alone = Plan(exact=self.exact, cache=(_counted(GuidanceSite(), (0,)),))
-        return self._cost(alone, 3).steps[1].macs / dense
+        return self._alone[1] / dense
+
+    @property
+    def _alone(self) -> tuple[int, int]:
+        """MACs of the first and of another step of the conditional rows alone."""
+        plan = Plan(exact=self.exact, cache=(_counted(GuidanceSite(), (0,)),))
+        _, first, other = self._cost(plan, 3).steps
+        return first.macs, other.macs
 
     def forwards(self, speedup: float, num_steps: int) -> float:
         """How many steps a run may compute so as to be faster by this factor.
 
-        The first step costs more than others where exact rewrites keep what it computes.
+        The first step of all rows, and of the conditional ones, costs more than others where exact
+        rewrites keep what it computes.
         """
         dense = [step.macs for step in self._cost(Plan(exact=self.exact), num_steps).steps]
-        return (sum(dense) / speedup - dense[0]) / dense[1] + 1
+        first, other = self._alone if self.guided else (0, 0)
+        return (sum(dense) / speedup - dense[0] - (first - other)) / dense[1] + 1
 
     def budget(self, speedup: float, num_steps: int, first: int) -> float:
         """What a run may cost so as to be faster by this factor, in equal dense steps.
@@ -121,7 +129,8 @@ class Workloads:
         dense = [step.macs for step in self._cost(Plan(exact=self.exact), num_steps).steps]
         blocks = _counted(_site(first), (0,))
         planned = self._cost(Plan(exact=self.exact, cache=(blocks,)), num_steps).steps[0].macs
-        return (sum(dense) / speedup - planned) / dense[1] + 1
+        first, other = self._alone if self.guided else (0, 0)
+        return (sum(dense) / speedup - planned - (first - other)) / dense[1] + 1
 
     def speedup(self, plan: Plan, num_steps: int) -> float:
         """MACs of the dense run divided by those of a plan."""

@@ -74,7 +74,8 @@ class Explanation:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes that the caches hold in a 16-bit run of this batch; twice that in fp32."""
+        """Bytes that the caches hold in a 16-bit run of this batch; in fp32 twice that, but for
+        those that hold float32 anyway."""
         return sum(cache.nbytes for cache in self.caches)
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def _cache_bytes(cache: CacheConfig, sizes: _Sizes, guided: bool) -> int:
     if cache.site.is_guidance:
         return snapshots * sizes.outputs * item if guided else 0
     if isinstance(cache.predictor, Multistep):
-        kept = cache.predictor.snapshots + max(1, cache.predictor.differences)
+        kept = cache.predictor.snapshots + cache.predictor.differences
         return kept * sizes.latents // (1 + guided) * _FLOAT32_BYTES
     stream = sizes.rows * sizes.tokens * sizes.width
     layers = len(cache.site.module_layers(sizes.num_layers))

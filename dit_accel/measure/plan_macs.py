@@ -104,7 +104,8 @@ def run_cost(architecture: Architecture, plan: Plan, workload: Workload) -> RunC
     if static.is_empty:
         costs = [dense.times(workload.rows)] * workload.num_steps
     else:
-        costs = _static_costs(transformer, static, workload, programs, layers)
+        keys = _program_keys(plan, programs)
+        costs = _static_costs(transformer, static, workload, programs, keys, layers)
     decides = [_decides(plan, program) for program in programs]
     steps = tuple(
         StepCost(program, *(cost.bounds if open_ else (cost.total, cost.total)))
@@ -176,11 +177,11 @@ def _static_costs(
     plan: Plan,
     workload: Workload,
     programs: list[StepProgram],
+    keys: list[Hashable],
     layers: _OpenLayers,
 ) -> list[_Forward]:
-    """Cost of each step; equal programs are run once."""
+    """Cost of each step; those of equal keys are run once."""
     inputs = forward_inputs(transformer, workload.rows, workload.latent_size, workload.text_tokens)
-    keys = [_program_key(plan, step, program) for step, program in enumerate(programs)]
     costs: dict[Hashable, _Forward] = {}
     dit_accel.accelerate(transformer, plan)
     installation = installation_of(transformer)
@@ -198,16 +199,25 @@ def _static_costs(
     return [costs[key] for key in keys]
 
 
-def _program_key(plan: Plan, step: int, program: StepProgram) -> Hashable:
+def _program_keys(plan: Plan, programs: list[StepProgram]) -> list[Hashable]:
     """Equal where the cost is: a matching kept over steps is only paid for in some of them.
 
-    The first step is not like others where exact rewrites keep what it computes (text keys).
+    The first step of all rows, and the first of the conditional rows alone, are not like others
+    where exact rewrites keep what it computes (text keys): either has a memory of its own.
     """
     kept = getattr(plan.merge, "reuse_steps", 1) > 1
-    caches = tuple(action == "forecast" for action in program.caches)
-    forecast = caches, tuple(action == "forecast" for action in program.layers)
-    first = bool(plan.exact) and step == 0
-    return forecast, program.modules, program.cells, step if kept else None, first
+    rows_left_out = [cache.site.is_guidance for cache in plan.cache]
+    keys: list[Hashable] = []
+    seen: set[bool] = set()
+    for step, program in enumerate(programs):
+        caches = tuple(action == "forecast" for action in program.caches)
+        layers = tuple(action == "forecast" for action in program.layers)
+        alone = any(a and b for a, b in zip(rows_left_out, caches, strict=True))
+        first = bool(plan.exact) and alone not in seen
+        seen.add(alone)
+        matching = step if kept else None
+        keys.append((caches, layers, program.modules, program.cells, matching, first))
+    return keys
 
 
 def _count_forward(transformer: nn.Module, inputs: dict[str, Any], layers: _OpenLayers) -> _Forward:

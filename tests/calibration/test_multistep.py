@@ -145,3 +145,21 @@ def test_places_are_improved_by_moving_single_steps() -> None:
     tried.clear()
     best_places([start], 8, score, 3)
     assert len(tried) == 3
+
+
+def test_a_step_that_moves_nothing_keeps_plain_guidance() -> None:
+    """Its timestep is the last of the training, and so is the noise level that it leads to."""
+    own = DDIMScheduler(clip_sample=False, timestep_spacing="leading", set_alpha_to_one=False)
+    plan = fitted(FAMILIES["dit"].pipeline(own), num_inference_steps=5, speedup=1.3)
+    last = plan.cache[-1].predictor.table[-1]  # type: ignore[attr-defined]
+    expected = [0.0] * len(last.low)
+    expected[0], expected[len(last.conditional)] = 1.0, GUIDANCE - 1.0
+    assert last.low == pytest.approx(expected, abs=1e-6)
+
+
+def test_runs_that_do_not_stay_finite_are_refused() -> None:
+    pipe = pipeline("DDIM")
+    with torch.no_grad():
+        pipe.transformer.proj_out_2.weight.mul_(float("nan"))
+    with pytest.raises(DitAccelError, match="NaN or Inf"):
+        fitted(pipe, num_inference_steps=4, speedup=1.3)

@@ -51,6 +51,7 @@ class OutputRun:
         assert isinstance(config.predictor, Multistep)
         self.config, self.num_samples, self.guided = config, num_samples, guided
         self._predictor, self._channels = config.predictor, channels
+        self._cutoff = config.predictor.cutoff
         self.num_layers = num_layers
         first = num_samples if guided and not conditional_first else 0
         self._conditional = slice(first, first + num_samples)
@@ -60,8 +61,10 @@ class OutputRun:
         self._differences = Ring(pairs, num_samples)
         self._seen_at, self._differences_at = RowTimeline(kept), RowTimeline(pairs)
         self._table: torch.Tensor | None = None
-        self._row: MultistepRow | None = None
         self._latents: torch.Tensor | None = None
+        # Where this step's values go; tensors, so that a compiled step does not depend on the slot.
+        self._seen_places: torch.Tensor | None = None
+        self._differences_places: torch.Tensor | None = None
         self.last_computed: int | None = None
         self.mode: Mode = "all"
 
@@ -90,30 +93,40 @@ class OutputRun:
         """Bytes remembered now."""
         return self._seen.nbytes + self._differences.nbytes
 
-    def begin_step(self, step: int, compute: bool, latents: torch.Tensor) -> None:
-        """The policy has decided on `step`, into which these latents of all rows enter.
+    def begin_step(self, step: int, compute: bool, pairs: bool, latents: torch.Tensor) -> None:
+        """The policy has decided on `step`.
+
+        Args:
+            step: which.
+            compute: whether the transformer is called.
+            pairs: whether it then gets all rows: both of each sample where there is guidance.
+            latents: that enter it, of all rows.
 
         Raises:
-            RunError: the plan has no scalars for this step.
+            RunError: the plan has no scalars for this step after these.
         """
         row = self._predictor.row(step)
-        self.mode, self._row = "all" if compute else "none", row
         # At the start of a run a prediction of the data is a small difference of large numbers.
         dtype = torch.promote_types(latents.dtype, torch.float32)
         self._latents = latents[self._conditional].detach().to(dtype)
+        self._seen_places = self._differences_places = None
+        self.mode = "none"
         if compute:
-            self.last_computed = step
-            self._seen_at.record(step, None)
-        if self._computes_both(row):
-            self._differences_at.record(step, None)
+            self.mode, self.last_computed = "all", step
+            self._seen_places = self._recorded(self._seen_at, step, latents.device)
+        if compute and pairs and self._predictor.differences:
+            self._differences_places = self._recorded(self._differences_at, step, latents.device)
         self._predictor.check_history(row, self._seen_at.steps, self._differences_at.steps)
         table = torch.from_numpy(self._weights(row))
         if self._table is None:
             self._table = torch.zeros(table.shape, dtype=dtype, device=latents.device)
         self._table.copy_(table, non_blocking=True)
 
-    def _computes_both(self, row: MultistepRow) -> bool:
-        return self.mode == "all" and row.differences[:1] == (row.step,)
+    def _recorded(self, at: RowTimeline, step: int, device: torch.device) -> torch.Tensor:
+        """Note that values of `step` will come, and say where they go."""
+        at.record(step, None)
+        places = torch.arange(self.num_samples) + at.slot * self.num_samples
+        return places.to(device, non_blocking=True)
 
     def _weights(self, row: MultistepRow) -> npt.NDArray[np.float64]:
         """`p, q`, then the weights of both bands, those of snapshots in the order of the slots."""
@@ -149,35 +162,27 @@ class OutputRun:
 
     def _complete(self, output: torch.Tensor) -> torch.Tensor:
         """`[R, channels, h, w]` in and out."""
-        row, table, latents = self._row, self._table, self._latents
-        assert row is not None and table is not None and latents is not None
+        table, latents = self._table, self._latents
+        assert table is not None and latents is not None
         p, q, weights = table[0], table[1], table[2:].view(2, -1)
-        if self.mode == "all":
-            known = output[:, : self._channels].to(latents.dtype)
-            self._remember(known, latents, p, q, row)
+        self._remember(output[:, : self._channels].to(latents.dtype), latents, p, q)
         low, high = (self._combined(band, latents) for band in weights)
-        prediction = mixed_bands(low, high, self._predictor.cutoff)
+        prediction = mixed_bands(low, high, self._cutoff)
         fitted = ((prediction - p * latents) / q).to(output.dtype)
         both = fitted.repeat(1 + self.guided, 1, 1, 1)
         return torch.cat([both, output[:, self._channels :]], dim=1)
 
     def _remember(
-        self,
-        output: torch.Tensor,
-        latents: torch.Tensor,
-        p: torch.Tensor,
-        q: torch.Tensor,
-        row: MultistepRow,
+        self, output: torch.Tensor, latents: torch.Tensor, p: torch.Tensor, q: torch.Tensor
     ) -> None:
+        """What the transformer says, where it was called: `[R, C, h, w]`."""
         conditional = output[self._conditional]
-        self._push(self._seen, self._seen_at, p * latents + q * conditional)
-        if self._computes_both(row):
+        if self._seen_places is not None:
+            self._seen.push((p * latents + q * conditional).flatten(2), self._seen_places)
+        if self._differences_places is not None:
             null = output[self._null] if self.guided else conditional
-            self._push(self._differences, self._differences_at, q * (conditional - null))
-
-    def _push(self, ring: Ring, at: RowTimeline, values: torch.Tensor) -> None:
-        rows = torch.arange(self.num_samples, device=values.device)
-        ring.push(values.flatten(2), rows + at.slot * self.num_samples)
+            difference = q * (conditional - null)
+            self._differences.push(difference.flatten(2), self._differences_places)
 
     def _combined(self, weights: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         kept = self._seen.capacity

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_models import FAMILIES, SIDE, TinyFamily, ddim, every_family, noise
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 import dit_accel
 from dit_accel.calibration_record import Calibration
@@ -199,3 +200,43 @@ def test_weights_must_match_their_steps() -> None:
     document["cache"][1]["predictor"]["table"][2]["low"] = [1.0]
     with pytest.raises(PlanError, match="one weight for each step"):
         dit_accel.Plan.load(document)
+
+
+def test_guidance_of_other_steps_is_refused() -> None:
+    document = plan()
+    document["cache"][0]["policy"]["compute"] = [0, 4]
+    transformer = FAMILIES["dit"].transformer()
+    dit_accel.accelerate(transformer, document)
+    with (
+        pytest.raises(RunError, match=r"step 3 has .* guidance of \[3, 0\].* and \[0\]"),
+        dit_accel.run(transformer, STEPS, guidance=True),
+    ):
+        FAMILIES["dit"].denoise(transformer, SAMPLES, STEPS)
+
+
+def test_two_calls_a_step_are_refused() -> None:
+    document = {**plan(guided=False)}
+    transformer = FAMILIES["dit"].transformer()
+    dit_accel.accelerate(transformer, document)
+    with (
+        pytest.raises(RunError, match="a second transformer call in one step"),
+        dit_accel.run(transformer, STEPS, calls_per_step=2, guidance=False),
+    ):
+        FAMILIES["dit"].denoise(transformer, SAMPLES, STEPS, "separate")
+
+
+def test_a_whole_compiled_transformer_does_not_recompile() -> None:
+    family, counter = FAMILIES["dit"], CompileCounter()
+    transformer = dit_accel.accelerate(family.transformer(2), plan())
+
+    def run() -> Tensor:
+        with dit_accel.run(transformer, STEPS, guidance=True):
+            return family.denoise(transformer, SAMPLES, STEPS)
+
+    eager = run()
+    torch._dynamo.reset()
+    transformer.compile(backend=counter)
+    torch.testing.assert_close(run(), eager, rtol=1e-4, atol=1e-4)
+    compiled = counter.frame_count
+    torch.testing.assert_close(run(), eager, rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == compiled > 0
