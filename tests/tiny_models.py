@@ -124,13 +124,10 @@ REMEMBERING = [
     "interval_polynomial",
     "first_block",
     "deep_guidance",
-    "modules",
-    "tokens",
-    "clusters",
     "tome2d",
     "combined",
 ]
-"""Plans that carry something from step to step, one of each sort."""
+"""Plans that carry something from step to step; every cache by itself: test_every_combination."""
 
 NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
     "interval_1": {"cache": {"policy": {"kind": "interval", "interval": 1}}},

@@ -72,6 +72,7 @@ def test_the_work_of_a_killed_rank_is_taken_over_at_once(
     assert not list(output.glob("claims/*.json"))
 
 
+@pytest.mark.slow
 def test_torchrun_starts_ranks_that_share_nothing_but_the_folder(
     tiny_pipeline: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ RUNNER = CliRunner(env={"COLUMNS": "140", "NO_COLOR": "1"})
 QUICK = ["--steps", "6", "--rounds", "1", "--num-images", "1", "--device", "cpu"]
 
 
-@pytest.fixture(params=["dit", "pixart"])
+@pytest.fixture(params=["dit", pytest.param("pixart", marks=pytest.mark.slow)])
 def pipeline(request: pytest.FixtureRequest, tiny_pipeline: Path, tmp_path: Path) -> Path:
     return tiny_pipeline if request.param == "dit" else save_tiny_pixart(tmp_path / "pixart")
 

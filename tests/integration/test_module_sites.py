@@ -218,6 +218,9 @@ def test_hooks_come_off_in_company_of_all_others(layout: TinyFamily) -> None:
     assert torch.equal(layout.generate(pipe, steps=3), stock)
 
 
+@pytest.mark.parametrize(
+    "layout", ["dit", pytest.param("alpha", marks=pytest.mark.slow)], indirect=True
+)
 def test_compiled_blocks_have_no_graph_break_and_do_not_recompile(layout: TinyFamily) -> None:
     """Intervals that divide each other make three programs; dynamo compiles eight at most."""
     torch._dynamo.reset()

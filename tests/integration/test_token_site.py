@@ -268,7 +268,12 @@ def test_explain_and_summary_tell_the_tokens(layout: TinyFamily) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "cache"), [("dit", tokens(share=0.3)), ("alpha", clusters("taylor"))], ids=str
+    ("key", "cache"),
+    [
+        ("dit", tokens(share=0.3)),
+        pytest.param("alpha", clusters("taylor"), marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_compiled_blocks_agree_and_do_not_recompile(key: str, cache: Any) -> None:
     """Attention is compiled; the feed-forward, whose tokens change in number, is left out of it."""

@@ -98,6 +98,7 @@ def test_slurm_job(config: Path, tmp_path: Path) -> None:
     assert_complete(tmp_path / "run", range(TASKS))
 
 
+@pytest.mark.slow
 def test_slurm_array(config: Path, tmp_path: Path) -> None:
     variables = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
     one_task = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}  # of this job of the array

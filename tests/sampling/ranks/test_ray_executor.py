@@ -78,6 +78,7 @@ def held_until(gate: Path) -> Callable[..., Any]:
 SET = {"num_samples": 24, "shard_size": 2, "batch_size": 2, "deterministic": True}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_cluster_grows_and_an_actor_is_killed(
     cluster: Any, tiny_pipeline: Path, tmp_path: Path
