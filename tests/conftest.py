@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import subprocess
 import sysconfig
@@ -52,6 +53,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("no CUDA GPU")
     if item.get_closest_marker("requires_compiler") and (problem := _compiler_problem()):
         pytest.skip(problem)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collector_sees_this_module_alone() -> None:
+    """What was imported and made before is never garbage: each collection would look through it.
+
+    That takes seconds where tests ask whether anything is left of a model.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
