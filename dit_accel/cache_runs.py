@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from dit_accel.backbones import Backbone
+from dit_accel.begun_call import BegunCall
 from dit_accel.errors import RunError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
+from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.placement import forecast_layers, parts_of, place
-from dit_accel.module_hooks import InnerRun
 from dit_accel.module_runs import ModuleRuns, paired
 from dit_accel.run_state import Position
 from dit_accel.statistics import SiteCall
 from dit_accel.tokens.grid import Grid
-
-
-@dataclass(frozen=True)
-class BegunCall:
-    """What the caches do in the forward that begins.
-
-    Attributes:
-        runs: run states of the caches over blocks.
-        modules: those of the caches inside the blocks, by their number in the plan.
-        guidance: that of the guidance difference, where it is at work.
-        output: that of the whole output, where it is at work.
-        replaced: arguments of the transformer to be replaced: rows are left out.
-        sites: to be counted.
-    """
-
-    runs: list[CacheRun] = field(default_factory=list)
-    modules: Mapping[int, InnerRun] = field(default_factory=dict)
-    guidance: GuidanceRun | None = None
-    output: OutputRun | None = None
-    replaced: Mapping[str, Any] = field(default_factory=dict)
-    sites: list[SiteCall] = field(default_factory=list)
-
-    @property
-    def watcher(self) -> CacheRun | None:
-        """The run whose policy looks at the latents and waits for the output."""
-        watching = (run for run in self.runs if run.config.policy.looks_at == "latents")
-        return next((run for run in watching if not run.is_follower), None)
-
-    @property
-    def skipped_layers(self) -> set[int]:
-        """Blocks that do not run at all, as far as that is settled."""
-        if self.output is not None and self.output.mode == "none":
-            return set(range(self.output.num_layers))
-        return {x for run in self.runs if run.mode == "none" for x in run.memory.rings}
 
 
 class CacheRuns:
@@ -91,16 +57,18 @@ class CacheRuns:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is remembered."""
-        alone = self._guidance is None and self._output is None
-        return not self._runs and alone and self._modules.is_empty
+        return not self._runs and not self._around_calls and self._modules.is_empty
 
     @property
     def nbytes(self) -> int:
         """Bytes that are remembered now, over all guidance calls."""
-        guidance = 0 if self._guidance is None else self._guidance.nbytes
         blocks = sum(run.nbytes for run in self._runs.values())
-        output = 0 if self._output is None else self._output.nbytes
-        return guidance + output + blocks + self._modules.nbytes
+        calls = sum(run.nbytes for run in self._around_calls)
+        return blocks + calls + self._modules.nbytes
+
+    @property
+    def _around_calls(self) -> list[CallRun]:
+        return [run for run in (self._guidance, self._output) if run is not None]
 
     def told_samples(self, sample_rows: int | None) -> None:
         """The scheduler stepped so many rows: equal latents were no guidance if those are all."""
@@ -110,14 +78,10 @@ class CacheRuns:
                 self._guided = False
         if self._modules.told_samples(sample_rows):
             self._guided = False
-        if self._guidance is not None and sample_rows == self._guidance.num_rows:
-            self._guidance, self._guided = None, False
-        if (
-            self._output is not None
-            and self._output.guided
-            and sample_rows == self._output.num_rows
+        if any(
+            run.rows_per_sample == 2 and run.num_rows == sample_rows for run in self._around_calls
         ):
-            self._output, self._guided = None, False
+            self._guidance, self._output, self._guided = None, None, False
 
     def begin_forward(
         self,
@@ -232,11 +196,11 @@ class CacheRuns:
             )
         latents = arguments["hidden_states"]
         if self._output is None:
-            pairs = self._is_guided(transformer, arguments, guided)
+            per_sample = 2 if self._is_guided(transformer, arguments, guided) else 1
             self._output = OutputRun(
                 config,
-                paired(len(latents), 1 + pairs),
-                pairs,
+                paired(len(latents), per_sample),
+                per_sample == 2,
                 self._backbone.conditional_first,
                 latents.shape[1],
                 len(self._backbone.blocks(transformer)),
@@ -246,8 +210,8 @@ class CacheRuns:
             position.step, run.last_computed, position.fraction, position.num_steps
         )
         # Without guidance both rows of a sample would be equal, and nothing is left out.
-        pairs = guidance is None or guidance.mode == "all"
-        run.begin_step(position.step, action == "compute", pairs, latents)
+        all_rows = guidance is None or guidance.mode == "all"
+        run.begin_step(position.step, action == "compute", all_rows, latents)
         return run
 
     def _opened(

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from torch import nn
 
 from dit_accel.errors import PlanError, Problem
-from dit_accel.strict_model import StrictModel
+from dit_accel.strict_model import StrictModel, built
 
 # Of a few weights: half precision moves a number by 0.4 % at most, training by far more.
 _WEIGHT_TOLERANCE = 0.01
@@ -92,7 +92,7 @@ class Calibration(StrictModel):
     target: Target = "dense"
     check: bool = True
     seeds: tuple[int, ...] = ()
-    expected: Annotated[Expected | None, BeforeValidator(lambda x: _built(Expected, x))] = None
+    expected: Annotated[Expected | None, built(Expected)] = None
     versions: Settings = ()
 
     @property
@@ -169,15 +169,6 @@ class Calibration(StrictModel):
             raise PlanError(
                 *refused, f"the plan was fitted to another run; {remedy}", source="plan"
             )
-
-
-def read_calibration(value: Any) -> Any:
-    """Read the key `calibration` of a plan: a mapping, or what was read before."""
-    return _built(Calibration, value)
-
-
-def _built(model: type[StrictModel], value: Any) -> Any:
-    return model(**value) if isinstance(value, Mapping) else value
 
 
 def model_hash(transformer: Any) -> str:

@@ -18,7 +18,7 @@ from dit_accel.errors import UnsupportedError
 from dit_accel.looks import Look
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
-from dit_accel.methods.caching.output_run import OutputRun, output_channels
+from dit_accel.methods.caching.output_run import OutputRun, empty_output
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
 
@@ -62,7 +62,7 @@ class TransformerHook(ModelHook):
         if self.output is None or self.output.mode == "all":
             return self.fn_ref.original_forward(*args, **kwargs)
         arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
-        return self.output.skipped_output(arguments, output_channels(module))
+        return empty_output(module, arguments, self.output.num_rows)
 
     def post_forward(self, module: nn.Module, output: Any) -> Any:
         """Complete what guidance left out, put fitted outputs in place, and show the output."""

@@ -12,7 +12,8 @@ from torch import nn
 
 from dit_accel.attach import detach_all
 from dit_accel.backbones import Backbone
-from dit_accel.cache_runs import BegunCall, CacheRuns
+from dit_accel.begun_call import BegunCall
+from dit_accel.cache_runs import CacheRuns
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
 from dit_accel.methods.cell import Operators

@@ -11,22 +11,21 @@ from typing import Annotated, Any, TypeAlias, Union
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
-from dit_accel.calibration_record import Calibration, read_calibration
+from dit_accel.calibration_record import Calibration
 from dit_accel.contradictions import shared_cells
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.exact.config import ExactSetting, read_exact
 from dit_accel.methods.caching.cache import CacheConfig, read_caches
+from dit_accel.methods.caching.combinations import crowded_caches
 from dit_accel.methods.config import MethodConfig
 from dit_accel.methods.reading import read_method
 from dit_accel.plan_folder import read_plan_folder, write_plan_folder
 from dit_accel.presets import is_preset, preset_path
-from dit_accel.strict_model import StrictModel
+from dit_accel.strict_model import StrictModel, built
 from dit_accel.strict_yaml import parse_mapping, read_mapping
 
 PlanLike: TypeAlias = Union["Plan", Mapping[str, Any], str, os.PathLike[str]]
 
-# Predictors and policies whose numbers hold for one model and one run.
-FITTED = ("calibrated", "multistep")
 # Outermost first: the order in which methods act inside a cell.
 FAMILIES = ("cache", "density", "merge", "attention")
 
@@ -62,11 +61,11 @@ class Plan(StrictModel):
     merge: Method = None
     attention: Method = None
     seed: int = Field(default=0, ge=0)
-    calibration: Annotated[Calibration | None, BeforeValidator(read_calibration)] = None
+    calibration: Annotated[Calibration | None, built(Calibration)] = None
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> "Plan":
-        problems: list[Problem | str] = [*self._overlaps(None, None), *self._crowded_caches()]
+        problems: list[Problem | str] = [*self._overlaps(None, None), *crowded_caches(self.cache)]
         problems += self._unknown_calibration()
         for config in self.methods.values():
             message = config.conflicts_with(self)
@@ -202,33 +201,6 @@ class Plan(StrictModel):
         if self.calibration is not None:
             self.calibration.check_run(num_steps=num_steps)
 
-    def _crowded_caches(self) -> list[str]:
-        """What stands against the caches of a list beside each other, on any model."""
-        problems = []
-        if sum(cache.site.is_guidance for cache in self.cache) > 1:
-            problems.append("cache: two caches at site guidance; remove one of them")
-        if sum(cache.per_sample for cache in self.cache) > 1:
-            problems.append(
-                "cache: two policies that look at the data, expected at most one, because each"
-                " waits for the device once a step; use policy interval or list in all but one"
-            )
-        if any(cache.site.is_output for cache in self.cache) and not self._fits_output():
-            problems.append(
-                "cache: beside site output only site guidance works, because whole calls of the"
-                " transformer are left out; remove the others"
-            )
-        whole = [cache for cache in self.cache if cache.site.method in ("model", "block")]
-        if whole and sum(not cache.site.is_guidance for cache in self.cache) > 1:
-            problems.append(
-                f"cache: site {whole[0].site.method} remembers all blocks, so there are none left"
-                " for another cache; use site deep with first and last, or remove one of them"
-            )
-        return problems
-
-    def _fits_output(self) -> bool:
-        others = [cache.site for cache in self.cache if not cache.site.is_output]
-        return len(self.cache) - len(others) == 1 and all(site.is_guidance for site in others)
-
     def _unknown_calibration(self) -> list[Problem]:
         """Calibrated caches of which nobody knows what they were fitted to."""
         if self.calibration is not None:
@@ -241,7 +213,7 @@ class Plan(StrictModel):
             )
             for place, config in self.methods.items()
             for axis in ("predictor", "policy")
-            if isinstance(config, CacheConfig) and getattr(config, axis).method in FITTED
+            if isinstance(config, CacheConfig) and getattr(config, axis).is_fitted
         ]
 
     def _overlaps(self, num_layers: int | None, num_steps: int | None) -> list[str]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from dit_accel.attach import attach
 from dit_accel.backbones import Backbone
-from dit_accel.cache_runs import BegunCall
+from dit_accel.begun_call import BegunCall
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.looks import look_of
 from dit_accel.methods.caching.cache_run import CacheRun

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dit_accel.methods.caching.cache_run import CacheRun
-from dit_accel.methods.caching.guidance_run import GuidanceRun
+from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.module_run import ModuleRun
-from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.token_run import TokenRun
 from dit_accel.run_state import Position
 from dit_accel.tokens.grid import Grid
@@ -33,7 +32,7 @@ class SiteCall:
 
     cache: int
     layers: frozenset[int]
-    run: GuidanceRun | OutputRun | ModuleRun | TokenRun | tuple[CacheRun, ...] | None = field(
+    run: CallRun | ModuleRun | TokenRun | tuple[CacheRun, ...] | None = field(
         default=None, repr=False
     )
     rows: int = 0
@@ -67,7 +66,7 @@ class SiteCall:
             self._settle_blocks(run)
             return
         self.mode, self.needed = run.mode, tuple(run.need)
-        if isinstance(run, GuidanceRun | OutputRun):
+        if isinstance(run, CallRun):
             self.rows, self.computed_rows = run.num_samples, sum(run.need)
             self.guarded = tuple(run.guarded)
             self.skipped = self.layers if run.mode == "none" else frozenset()

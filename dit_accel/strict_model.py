@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from dit_accel.errors import PlanError, Problem, did_you_mean, mismatch, show
@@ -118,6 +118,14 @@ class StrictModel(BaseModel):
             return "correct this value or remove the key"
         default = json.dumps(field.get_default(call_default_factory=False), default=str)
         return f"the default is {name}: {default}"
+
+
+def built(model: type[StrictModel]) -> BeforeValidator:
+    """Read a field's mapping as this document; what is none goes on as it came.
+
+    pydantic would fill a nested document without its own `__init__`, hence without its errors.
+    """
+    return BeforeValidator(lambda value: model(**value) if isinstance(value, Mapping) else value)
 
 
 def _own_errors(error: ValidationError) -> list[ErrorDetails]:

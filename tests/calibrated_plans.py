@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from diffusers import DPMSolverMultistepScheduler
+from tiny_models import TinyFamily
+from torch import Tensor
 
 import dit_accel
 from dit_accel import Plan
@@ -27,3 +30,31 @@ def fitted(pipe: Any, **changes: Any) -> Plan:
         "conditions": LABELS,
     }
     return dit_accel.calibrate(pipe, **{**settings, **changes})
+
+
+def calling_twice(pipe: Any) -> Any:
+    """`pipe`, which calls its transformer once more than it has steps."""
+    original = type(pipe).__call__
+
+    class Twice(type(pipe)):  # type: ignore[misc]
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            result = original(self, *args, **kwargs)
+            self.transformer(torch.zeros(4, 4, 8, 8), torch.zeros(4), torch.zeros(4).long())
+            return result
+
+    pipe.__class__ = Twice
+    return pipe
+
+
+def equal_alone(
+    family: TinyFamily, transformer: Any, samples: tuple[int, ...], num_steps: int
+) -> None:
+    """A sample's latents do not depend on the samples that it is denoised beside."""
+
+    def final(some: tuple[int, ...]) -> Tensor:
+        with dit_accel.run(transformer, num_steps, guidance=True):
+            return family.denoise(transformer, some, num_steps)
+
+    together = final(samples)
+    for row, sample in enumerate(samples):
+        torch.testing.assert_close(final((sample,))[0], together[row], rtol=1e-9, atol=1e-9)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny_models import PLANS, TinyFamily, every_family, modes
+from plans import PLANS
+from tiny_models import TinyFamily, every_family, modes
 
 import dit_accel
 from dit_accel.methods.cell import NOTHING, Cell

@@ -7,7 +7,8 @@ forecast (`blocks`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from dit_accel.calibration.blocks import best_of_blocks, runs_of_blocks
@@ -18,7 +19,7 @@ from dit_accel.calibration.reference_path import converges
 from dit_accel.calibration.request import Advance, Request
 from dit_accel.calibration_record import TARGETS, Target
 from dit_accel.errors import DitAccelError, mismatch
-from dit_accel.exact.config import read_exact
+from dit_accel.exact.config import ExactSetting, read_exact
 from dit_accel.plan import Plan
 
 
@@ -66,16 +67,28 @@ def calibrate(
     """
     wanted = check_request(num_inference_steps, speedup, target)
     check_samples(seeds, batch_size)
-    denoiser = Denoiser(pipe)
-    drawn = conditions_for(pipe, seeds, conditions)
     trajectories = Trajectories(
-        num_inference_steps, float(guidance_scale), tuple(seeds), drawn, batch_size
+        num_inference_steps,
+        float(guidance_scale),
+        tuple(seeds),
+        conditions_for(pipe, seeds, conditions),
+        batch_size,
     )
+    return calibration_of(pipe, trajectories, wanted, read_exact(exact), advance)(speedup)
+
+
+def calibration_of(
+    pipe: Any,
+    trajectories: Trajectories,
+    target: Target,
+    exact: ExactSetting,
+    advance: Advance = lambda finished: None,
+) -> Callable[[float], Plan]:
+    """What fits a plan for each speed-up; the target's trajectories are run once for all."""
     can_converge = converges(pipe.scheduler)
-    reached: Target = wanted if can_converge else "dense"
-    request = Request(denoiser, trajectories, read_exact(exact), reached, advance)
-    find = best_multistep if can_converge else best_of_blocks
-    return find(request, speedup)
+    reached: Target = target if can_converge else "dense"
+    request = Request(Denoiser(pipe), trajectories, exact, reached, advance)
+    return partial(best_multistep if can_converge else best_of_blocks, request)
 
 
 def runs_of_calibration(num_steps: int, num_seeds: int, batch_size: int) -> int:

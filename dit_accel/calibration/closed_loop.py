@@ -31,7 +31,7 @@ from dit_accel.forecast.predictors.multistep import (
     weighted,
 )
 from dit_accel.hooks import argument_names
-from dit_accel.methods.caching.output_run import transformer_output
+from dit_accel.methods.caching.output_run import empty_output
 from dit_accel.methods.caching.predictors.multistep import CUTOFF, MultistepRow
 
 HISTORY = 4
@@ -126,9 +126,7 @@ class ClosedLoop:
         self._called += 1
         if step in self._computed:
             self._outputs = self._both(arguments, len(hidden), step in self._guided)
-        channels = self._denoiser.transformer.config.out_channels or self._channels
-        nothing = hidden.new_zeros((len(hidden), channels, *hidden.shape[2:]))
-        return transformer_output(nothing, arguments)
+        return empty_output(self._denoiser.transformer, arguments, len(hidden))
 
     def _both(
         self, arguments: Mapping[str, Any], count: int, guided: bool

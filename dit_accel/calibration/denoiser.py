@@ -160,8 +160,8 @@ class Denoiser:
         first = 0 if self.backbone.conditional_first or not trajectories.guided else samples
         return slice(first, first + samples)
 
-    def num_steps(self, num_inference_steps: int) -> int:
-        """Evaluations of a run: some solvers make two a step."""
+    def timesteps(self, num_inference_steps: int) -> list[int]:
+        """One for each evaluation of a run: some solvers make two a step."""
         scheduler = copy.deepcopy(self.pipe.scheduler)
         scheduler.set_timesteps(num_inference_steps)
-        return len(scheduler.timesteps)
+        return [round(float(timestep)) for timestep in scheduler.timesteps]

@@ -45,7 +45,7 @@ def measure_ratios(
     check_samples(seeds, len(seeds))
     denoiser = Denoiser(pipe)
     drawn = conditions_for(pipe, seeds, conditions)
-    num_steps = denoiser.num_steps(num_inference_steps)
+    num_steps = len(denoiser.timesteps(num_inference_steps))
     with _ratios_of(denoiser) as ratios:
         denoiser.run(
             Trajectories(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dit_accel.calibration.closed_loop import ClosedLoop, Fitted
 from dit_accel.calibration.places import Places, best_places, starting_places
-from dit_accel.calibration.reference_path import reference_path
 from dit_accel.calibration.request import Request, relative_error
 from dit_accel.errors import DitAccelError
 from dit_accel.methods.caching.cache import CacheConfig
@@ -34,10 +33,7 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     Raises:
         DitAccelError: no plan is as fast as that, or no run stays finite.
     """
-    path = reference_path(
-        request.denoiser, request.trajectories, request.target == "converged", request.advance
-    )
-    loop = ClosedLoop(request.denoiser, request.trajectories, path)
+    loop = ClosedLoop(request.denoiser, request.trajectories, request.path)
     fits: dict[Places, Fitted] = {}
 
     def score(places: Places) -> float:
@@ -46,7 +42,7 @@ def best_multistep(request: Request, speedup: float) -> Plan:
         return fits[places].error
 
     num_steps, workloads = request.num_steps, request.workloads
-    budget = workloads.forwards(speedup, num_steps)
+    budget = workloads.budget(speedup, num_steps)
     starts = starting_places(num_steps, budget, workloads.half, request.trajectories.guided)
     most = min(FITS, max(len(starts), round(FORWARDS / budget)))
     best = best_places(starts, num_steps, score, most)
@@ -57,7 +53,7 @@ def best_multistep(request: Request, speedup: float) -> Plan:
         )
     plan = multistep_plan(request, best, fits[best])
     seconds, finals = request.run(plan)
-    return request.described(plan, relative_error(finals, path[-1]), seconds)
+    return request.described(plan, relative_error(finals, request.path[-1]), seconds)
 
 
 def multistep_plan(request: Request, places: Places, fitted: Fitted) -> Plan:

@@ -88,54 +88,49 @@ class Workloads:
 
     def step_costs(self, first: int) -> Costs:
         """Cost of the three kinds of steps, the blocks from `first` on being remembered."""
-        # Of equal steps the second: the first one also pays for what exact rewrites keep.
-        dense = self._cost(Plan(exact=self.exact), 3).steps[1].macs
         blocks = _counted(_site(first), (0, 1, 2))
         rows = [_counted(GuidanceSite(), (0,))] if self.guided else []
-        steps = self._cost(Plan(exact=self.exact, cache=(*rows, blocks)), 4).steps
-        half = steps[2].macs / dense if self.guided else 1.0
-        return Costs(half=half, cheap=steps[3].macs / dense)
+        cheap = self._macs(4, *rows, blocks)[3]
+        return Costs(half=self.half, cheap=cheap / self._macs(3)[1])
 
     @property
     def half(self) -> float:
         """Cost of a step of the conditional rows alone, relative to one of all rows."""
-        if not self.guided:
-            return 1.0
-        dense = self._cost(Plan(exact=self.exact), 3).steps[1].macs
-        return self._alone[1] / dense
+        # Of equal steps the second: the first one also pays for what exact rewrites keep.
+        return self._macs_alone[1] / self._macs(3)[1] if self.guided else 1.0
 
     @property
-    def _alone(self) -> tuple[int, int]:
+    def _macs_alone(self) -> tuple[int, int]:
         """MACs of the first and of another step of the conditional rows alone."""
-        plan = Plan(exact=self.exact, cache=(_counted(GuidanceSite(), (0,)),))
-        _, first, other = self._cost(plan, 3).steps
-        return first.macs, other.macs
+        _, first, other = self._macs(3, _counted(GuidanceSite(), (0,)))
+        return first, other
 
-    def forwards(self, speedup: float, num_steps: int) -> float:
-        """How many steps a run may compute so as to be faster by this factor.
+    def budget(self, speedup: float, num_steps: int, first: int | None = None) -> float:
+        """What a run may cost so as to be faster by this factor, in equal dense steps.
 
         The first step of all rows, and of the conditional ones, costs more than others where exact
         rewrites keep what it computes.
-        """
-        dense = [step.macs for step in self._cost(Plan(exact=self.exact), num_steps).steps]
-        first, other = self._alone if self.guided else (0, 0)
-        return (sum(dense) / speedup - dense[0] - (first - other)) / dense[1] + 1
 
-    def budget(self, speedup: float, num_steps: int, first: int) -> float:
-        """What a run may cost so as to be faster by this factor, in equal dense steps.
-
-        The first step costs more than others where exact rewrites keep what it computes.
+        Args:
+            speedup: MACs of the dense run divided by those of the plan.
+            num_steps: of the run.
+            first: of the blocks that are remembered, if any are.
         """
-        dense = [step.macs for step in self._cost(Plan(exact=self.exact), num_steps).steps]
-        blocks = _counted(_site(first), (0,))
-        planned = self._cost(Plan(exact=self.exact, cache=(blocks,)), num_steps).steps[0].macs
-        first, other = self._alone if self.guided else (0, 0)
-        return (sum(dense) / speedup - planned - (first - other)) / dense[1] + 1
+        dense = self._macs(num_steps)
+        remembered = [] if first is None else [_counted(_site(first), (0,))]
+        begun = self._macs(num_steps, *remembered)[0]
+        alone, other = self._macs_alone if self.guided else (0, 0)
+        return (sum(dense) / speedup - begun - (alone - other)) / dense[1] + 1
 
     def speedup(self, plan: Plan, num_steps: int) -> float:
         """MACs of the dense run divided by those of a plan."""
         dense = self._cost(Plan(exact=self.exact), num_steps)
         return dense.macs_plan / self._cost(plan, num_steps).macs_plan
+
+    def _macs(self, num_steps: int, *caches: CacheConfig) -> list[int]:
+        """Of each step of a run with these caches."""
+        plan = Plan(exact=self.exact, cache=caches) if caches else Plan(exact=self.exact)
+        return [step.macs for step in self._cost(plan, num_steps).steps]
 
     def _cost(self, plan: Plan, num_steps: int) -> RunCost:
         config = dict(self.transformer.config)

@@ -6,7 +6,6 @@ to be compared with at every step.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -68,19 +67,13 @@ def reference_path(
         converged: on the trajectory that the solver converges to, or else on the dense run's.
         advance: told after each batch.
     """
-    timesteps = _timesteps(denoiser.pipe.scheduler, trajectories.num_inference_steps)
+    timesteps = denoiser.timesteps(trajectories.num_inference_steps)
     batches = []
-    for batch in trajectories.batches:
-        with _solver(denoiser, timesteps if converged else None):
+    with _solver(denoiser, timesteps if converged else None):
+        for batch in trajectories.batches:
             batches.append(_recorded(denoiser, batch, timesteps))
-        advance("trajectories")
+            advance("trajectories")
     return [torch.cat(parts) for parts in zip(*batches, strict=True)]
-
-
-def _timesteps(scheduler: Any, num_inference_steps: int) -> list[int]:
-    scheduler = copy.deepcopy(scheduler)
-    scheduler.set_timesteps(num_inference_steps)
-    return [round(float(step)) for step in scheduler.timesteps]
 
 
 @contextmanager

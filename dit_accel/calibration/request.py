@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.calibration.plans import Workloads
+from dit_accel.calibration.reference_path import reference_path
 from dit_accel.calibration_record import (
     Calibration,
     Expected,
@@ -46,7 +48,13 @@ class Request:
     @property
     def num_steps(self) -> int:
         """Evaluations of a dense run."""
-        return self.denoiser.num_steps(self.trajectories.num_inference_steps)
+        return len(self.denoiser.timesteps(self.trajectories.num_inference_steps))
+
+    @functools.cached_property
+    def path(self) -> list[torch.Tensor]:
+        """Latents that enter the steps of the target's run, and its final ones; run once."""
+        converged = self.target == "converged"
+        return reference_path(self.denoiser, self.trajectories, converged, self.advance)
 
     @property
     def workloads(self) -> Workloads:

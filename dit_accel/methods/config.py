@@ -22,6 +22,9 @@ class MethodConfig(StrictModel):
     family: ClassVar[str]
     selector: ClassVar[str]
 
+    # Whether its numbers hold for one model and one run: the key `calibration` says which.
+    is_fitted: ClassVar[bool] = False
+
     # Whether cells in `layers` x `steps` run on fewer tokens; at most one method may do so in one.
     removes_tokens: ClassVar[bool] = False
 

@@ -57,6 +57,7 @@ def _record(report: dict[str, Any]) -> dict[str, Any]:
         "presets": [
             {
                 "preset": row["label"],
+                "plan": Plan.load(settings["plans"][row["label"]]).fingerprint,
                 "solver": row["solver"],
                 "num_inference_steps": row["num_inference_steps"],
                 "speed_up": row["speed_up"],
@@ -116,7 +117,10 @@ def _table(model: str, record: dict[str, Any] | None) -> Table:
     for heading in ("speed-up", "MACs ÷", "PSNR, dB", "SSIM", "fewer steps, dB"):
         table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
     for name in preset_names():
-        rows = [row for row in (record or {}).get("presets", []) if row["preset"] == name]
+        # Figures of a plan that has had this name before are not its own.
+        own = (name, Plan.load(name).fingerprint)
+        known = (record or {}).get("presets", [])
+        rows = [row for row in known if (row["preset"], row["plan"]) == own]
         for row in rows:
             table.add_row(name, *_cells(row))
         if not rows:

@@ -15,9 +15,10 @@ import pytest
 import torch
 from combinations import Combination, fitted_plan
 from judging import JUDGING
+from plans import PLANS
 from saved_pipelines import save_tiny_dit
 from saved_text_pipelines import save_tiny_pixart
-from tiny_models import PLANS, decisions
+from tiny_models import decisions
 
 import dit_accel
 from dit_accel.methods.caching.cache import AXES, CacheConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from calibrated_plans import GUIDANCE, LABELS, SEEDS, STEPS, fitted, solver
+from calibrated_plans import GUIDANCE, LABELS, SEEDS, STEPS, calling_twice, fitted, solver
 from diffusers import UniPCMultistepScheduler
 from tiny_models import FAMILIES, SIDE, TinyPixArt
 
@@ -199,14 +199,6 @@ def test_requests_that_make_no_sense(pipe: Any, changes: dict[str, Any], message
 
 
 def test_separate_guidance_calls_are_refused(pipe: Any) -> None:
-    original = type(pipe).__call__
-
-    class Twice(type(pipe)):  # type: ignore[misc]
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            result = original(self, *args, **kwargs)
-            self.transformer(torch.zeros(4, 4, 8, 8), torch.zeros(4), torch.zeros(4).long())
-            return result
-
-    pipe.__class__ = Twice
+    calling_twice(pipe)
     with pytest.raises(UnsupportedError, match="expected one a step"):
         fitted(pipe, num_inference_steps=4, speedup=1.3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from calibrated_plans import GUIDANCE, LABELS, SEEDS
+from calibrated_plans import GUIDANCE, LABELS, SEEDS, calling_twice
 from tiny_models import FAMILIES, SIDE, TinyFamily, ddim
 
 import dit_accel
@@ -82,14 +82,6 @@ def test_what_can_not_be_measured_is_refused() -> None:
     arguments: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE}
     with pytest.raises(DitAccelError, match="seeds: got"):
         measure_ratios(pipe, seeds=(), **arguments)
-    original = type(pipe).__call__
-
-    class Twice(type(pipe)):  # type: ignore[misc]
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            result = original(self, *args, **kwargs)
-            self.transformer(torch.zeros(4, 4, 8, 8), torch.zeros(4), torch.zeros(4).long())
-            return result
-
-    pipe.__class__ = Twice
+    calling_twice(pipe)
     with pytest.raises(UnsupportedError, match="6 transformer calls in a run of 5 steps"):
         measure_ratios(pipe, seeds=SEEDS, conditions=LABELS, **arguments)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, HeunDiscreteScheduler, UniPCMultistepScheduler
 from exact_runs import TOLERANCE, distance, farthest
-from tiny_models import NULL_LABEL, PLANS, TinyFamily, modes, noise
+from plans import PLANS
+from tiny_models import NULL_LABEL, TinyFamily, modes, noise
 
 import dit_accel
 from dit_accel.exact.config import Exact

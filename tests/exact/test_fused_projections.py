@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from exact_runs import TOLERANCE, distance, rows_through
-from tiny_models import NUM_LAYERS, PLANS
+from plans import PLANS
+from tiny_models import NUM_LAYERS
 
 import dit_accel
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from diffusers.hooks import HookRegistry, ModelHook
 from exact_runs import TOLERANCE, distance
-from tiny_models import FAMILIES, PLANS, noise
+from plans import PLANS
+from tiny_models import FAMILIES, noise
 
 import dit_accel
 from dit_accel.exact.config import Exact

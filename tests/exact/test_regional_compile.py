@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from exact_runs import TOLERANCE, distance
-from tiny_models import FAMILIES, PLANS
+from plans import PLANS
+from tiny_models import FAMILIES
 from torch._dynamo.testing import CompileCounter
 
 import dit_accel

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny_models import FAMILIES, NEUTRAL_PLANS, PLANS, REMEMBERING, STATIC, TinyFamily
+from plans import NEUTRAL_PLANS, PLANS, REMEMBERING, STATIC
+from tiny_models import FAMILIES, TinyFamily
 
 
 @pytest.fixture(params=FAMILIES)

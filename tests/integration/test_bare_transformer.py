@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import PLANS, TinyFamily, calls_of, ddim, modes
+from plans import PLANS
+from tiny_models import TinyFamily, calls_of, ddim, modes
 
 import dit_accel
 from dit_accel.install import installation_of

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import FAMILIES, PLANS, TinyFamily, calls_of, decisions
+from plans import PLANS
+from tiny_models import FAMILIES, TinyFamily, calls_of, decisions
 
 import dit_accel
 

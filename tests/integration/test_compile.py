@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from judging import JUDGING
-from tiny_models import FAMILIES, PLANS, TinyFamily, modes
+from plans import PLANS
+from tiny_models import FAMILIES, TinyFamily, modes
 from torch._dynamo.testing import CompileCounter
 
 import dit_accel

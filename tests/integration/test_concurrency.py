@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from tiny_models import PLANS, TinyFamily, ddim, modes
+from plans import PLANS
+from tiny_models import TinyFamily, ddim, modes
 
 import dit_accel
 from dit_accel.install import installation_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import NEUTRAL_PLANS, TinyFamily
+from plans import NEUTRAL_PLANS
+from tiny_models import TinyFamily
 
 import dit_accel
 from dit_accel.install import installation_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import PLANS, TinyFamily
+from plans import PLANS
+from tiny_models import TinyFamily
 
 import dit_accel
 

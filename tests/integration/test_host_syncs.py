@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from judging import JUDGING
-from tiny_models import PLANS, STATIC, TinyFamily, modes
+from plans import PLANS, STATIC
+from tiny_models import TinyFamily, modes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dit_accel

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import FAMILIES, NUM_LAYERS, PLANS, TinyFamily
+from plans import PLANS
+from tiny_models import FAMILIES, NUM_LAYERS, TinyFamily
 
 import dit_accel
 from dit_accel.install import installation_of

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from plans import NEUTRAL_PLANS, PLANS
 from reference_batches import batch_of, latents_of
 from references import record
-from tiny_models import NEUTRAL_PLANS, PLANS, calls_of, decisions
+from tiny_models import calls_of, decisions
 
 import dit_accel
 from dit_accel.install import installation_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import FAMILIES, PLANS, calls_of
+from plans import PLANS
+from tiny_models import FAMILIES, calls_of
 
 import dit_accel
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from accelerate.hooks import remove_hook_from_submodules
 from diffusers.hooks import HookRegistry, ModelHook
-from tiny_models import FAMILIES, PLANS, TinyFamily
+from plans import PLANS
+from tiny_models import FAMILIES, TinyFamily
 
 import dit_accel
 from dit_accel.cache_runs import CacheRuns

@@ -7,7 +7,8 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from tiny_models import PLANS, TinyFamily, calls_of, ddim, modes
+from plans import PLANS
+from tiny_models import TinyFamily, calls_of, ddim, modes
 
 import dit_accel
 

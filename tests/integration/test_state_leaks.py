@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from tiny_models import PLANS, TinyFamily, ddim, modes
+from plans import PLANS
+from tiny_models import TinyFamily, ddim, modes
 
 import dit_accel
 from dit_accel.install import installation_of

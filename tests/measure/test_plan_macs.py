@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 from judging import JUDGING
-from tiny_models import FAMILIES, PLANS, SIDE, STATIC, TEXT_LENGTH, TinyFamily, every_family
+from plans import PLANS, STATIC
+from tiny_models import FAMILIES, SIDE, TEXT_LENGTH, TinyFamily, every_family
 
 import dit_accel
 from dit_accel import Plan, PlanError

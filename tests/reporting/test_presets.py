@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from dit_accel import reference_models
+from dit_accel.plan import Plan
 from dit_accel.presets import preset_names, published_names
 from dit_accel.reporting import presets
 
@@ -31,7 +32,13 @@ def report(model: str, speed_up: float = 2.0) -> dict[str, Any]:
         {**row, "name": "mine.yaml, UniPC 20", "label": "mine.yaml"},
     ]
     return {
-        "settings": {"model": model, "num_images": 4, "guidance_scale": 1.5, "dtype": "float32"},
+        "settings": {
+            "model": model,
+            "num_images": 4,
+            "guidance_scale": 1.5,
+            "dtype": "float32",
+            "plans": {"fast": Plan.load("fast").to_dict(), "mine.yaml": {}},
+        },
         "provenance": {
             "device": "cpu",
             "hardware": {"cpu": f"the CPU of {Path(model).name}", "gpus": []},
@@ -89,6 +96,13 @@ def test_every_shipped_model_is_listed_with_every_preset(measured: Path) -> None
     assert tables["dit"].count("unmeasured") == len(preset_names()) - 1
     assert tables["pixart"].count("unmeasured") == len(preset_names())
     assert "--model pixart-photos --record-presets" in tables["pixart"]
+
+
+def test_a_preset_that_was_chosen_anew_is_unmeasured(measured: Path) -> None:
+    former = report("dit-photos")
+    former["settings"]["plans"]["fast"] = {"cache": {"policy": {"kind": "interval"}}}
+    presets.record_presets(former, measured)
+    assert listed().count("unmeasured") == 2 * len(preset_names())
 
 
 def test_what_no_dense_run_is_as_fast_as_says_so(measured: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dit_accel.calibration.calibrate import calibrate, runs_of_calibration
+from dit_accel.calibration.calibrate import calibration_of, runs_of_calibration
 from dit_accel.calibration.command import conditions_of
+from dit_accel.calibration.denoiser import Trajectories
 from dit_accel.calibration_record import Target
+from dit_accel.exact.config import Exact
 from dit_accel.measure.candidates import Base
 from dit_accel.plan import Plan
 from dit_accel.plan_folder import PLAN_FILE
@@ -86,21 +89,19 @@ def fit_missing(prepared: PreparedFrontier, advance: Callable[[str], None]) -> N
     pipe = load_pipeline(config.model, config.dtype, default_device())
     own = pipe.scheduler.config
     specs = prepared.specs[: config.calibration_seeds]
-    conditions: dict[str, Any] = conditions_of(pipe, specs, config.guidance_scale)
-    for plan in missing:
-        pipe.scheduler = make_scheduler(plan.base.solver, own)
-        fitted = calibrate(
-            pipe,
-            num_inference_steps=plan.base.num_inference_steps,
-            guidance_scale=config.guidance_scale,
-            speedup=plan.speedup,
-            target=plan.target,
-            seeds=[spec.seed for spec in specs],
-            conditions=conditions,
-            batch_size=config.batch_size,
-            advance=advance,
+    conditions = conditions_of(pipe, specs, config.guidance_scale)
+    seeds = tuple(spec.seed for spec in specs)
+
+    @functools.cache
+    def calibration(base: Base, target: Target) -> Callable[[float], Plan]:
+        pipe.scheduler = make_scheduler(base.solver, own)
+        trajectories = Trajectories(
+            base.num_inference_steps, config.guidance_scale, seeds, conditions, config.batch_size
         )
-        _keep(fitted, plan.folder)
+        return calibration_of(pipe, trajectories, target, Exact(), advance)
+
+    for plan in missing:
+        _keep(calibration(plan.base, plan.target)(plan.speedup), plan.folder)
 
 
 def _keep(plan: Plan, folder: Path) -> None:

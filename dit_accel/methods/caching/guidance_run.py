@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from dit_accel.methods.caching.cache import CacheConfig
-from dit_accel.methods.caching.cache_run import Mode
+from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
 
@@ -29,7 +29,7 @@ class _Half:
     half: torch.Tensor
 
 
-class GuidanceRun:
+class GuidanceRun(CallRun):
     """One run of a batch whose rows are both guidance rows of each sample.
 
     Args:
@@ -39,7 +39,7 @@ class GuidanceRun:
     """
 
     def __init__(self, config: CacheConfig, num_samples: int, conditional_first: bool) -> None:
-        self.config, self.num_samples = config, num_samples
+        super().__init__(config, num_samples, rows_per_sample=2)
         first = 0 if conditional_first else num_samples
         self._conditional = range(first, first + num_samples)
         self._timeline = RowTimeline(config.predictor.snapshots)
@@ -50,23 +50,6 @@ class GuidanceRun:
         self._table: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
         self._halves: dict[str, _Half] = {}
-        self.last_computed: int | None = None
-        self.mode: Mode = "all"
-
-    @property
-    def num_rows(self) -> int:
-        """Batch rows, unconditional ones included."""
-        return 2 * self.num_samples
-
-    @property
-    def need(self) -> list[bool]:
-        """Whether each sample's unconditional row is computed."""
-        return [self.mode == "all"] * self.num_samples
-
-    @property
-    def guarded(self) -> list[bool]:
-        """None: the rows were left out before a forecast could be judged."""
-        return [False] * self.num_samples
 
     @property
     def rows(self) -> range:
@@ -84,8 +67,7 @@ class GuidanceRun:
         if compute or not timeline.steps:
             timeline.record(step, None)
             self.mode, self.last_computed = "all", step
-            places = torch.arange(self.num_samples) + timeline.slot * self.num_samples
-            self._places = places.to(device, non_blocking=True)
+            self._places = self._ring.places(timeline.slot, device)
             return
         self.mode = "none"
         predictor, now = self.config.predictor, (timeline.steps, step)
@@ -144,9 +126,3 @@ class GuidanceRun:
             entering, factor = conditional.flatten(2), self._table[kept:]
             forecast = ring.inputs.add_change(forecast, entering, factor, 0, self.num_samples)
         return forecast.reshape(conditional.shape)
-
-    def complete_output(self, output: Any) -> Any:
-        """The same for what a transformer returns: a tuple, or an output with `sample`."""
-        if isinstance(output, tuple):
-            return (self.complete(output[0]), *output[1:])
-        return type(output)(sample=self.complete(output.sample))

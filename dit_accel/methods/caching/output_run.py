@@ -18,13 +18,13 @@ from diffusers.models.modeling_outputs import Transformer2DModelOutput
 
 from dit_accel.forecast.predictors.multistep import mixed_bands
 from dit_accel.methods.caching.cache import CacheConfig
-from dit_accel.methods.caching.cache_run import Mode
+from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.predictors.multistep import Multistep, MultistepRow
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
 
 
-class OutputRun:
+class OutputRun(CallRun):
     """One run of a batch.
 
     Args:
@@ -34,9 +34,6 @@ class OutputRun:
         conditional_first: whether the conditional rows come first.
         channels: of the latents; what else a transformer returns (a variance) is left as it is.
         num_layers: blocks that do not run where nothing is computed.
-
-    Attributes:
-        mode: whether `all` or `none` of the step is computed.
     """
 
     def __init__(
@@ -49,7 +46,7 @@ class OutputRun:
         num_layers: int,
     ) -> None:
         assert isinstance(config.predictor, Multistep)
-        self.config, self.num_samples, self.guided = config, num_samples, guided
+        super().__init__(config, num_samples, rows_per_sample=1 + guided)
         self._predictor, self._channels = config.predictor, channels
         self._cutoff = config.predictor.cutoff
         self.num_layers = num_layers
@@ -65,41 +62,19 @@ class OutputRun:
         # Where this step's values go; tensors, so that a compiled step does not depend on the slot.
         self._seen_places: torch.Tensor | None = None
         self._differences_places: torch.Tensor | None = None
-        self.last_computed: int | None = None
-        self.mode: Mode = "all"
-
-    @property
-    def num_rows(self) -> int:
-        """Batch rows, unconditional ones included."""
-        return self.num_samples * (1 + self.guided)
-
-    @property
-    def rows(self) -> range:
-        """The rows it returns: all of them."""
-        return range(self.num_rows)
-
-    @property
-    def need(self) -> list[bool]:
-        """Whether each sample is computed."""
-        return [self.mode == "all"] * self.num_samples
-
-    @property
-    def guarded(self) -> list[bool]:
-        """None: the step alone decides."""
-        return [False] * self.num_samples
 
     @property
     def nbytes(self) -> int:
         """Bytes remembered now."""
         return self._seen.nbytes + self._differences.nbytes
 
-    def begin_step(self, step: int, compute: bool, pairs: bool, latents: torch.Tensor) -> None:
+    def begin_step(self, step: int, compute: bool, all_rows: bool, latents: torch.Tensor) -> None:
         """The policy has decided on `step`.
 
         Args:
             step: which.
             compute: whether the transformer is called.
-            pairs: whether it then gets all rows: both of each sample where there is guidance.
+            all_rows: whether it then gets all rows: both of each sample where there is guidance.
             latents: that enter it, of all rows.
 
         Raises:
@@ -113,20 +88,17 @@ class OutputRun:
         self.mode = "none"
         if compute:
             self.mode, self.last_computed = "all", step
-            self._seen_places = self._recorded(self._seen_at, step, latents.device)
-        if compute and pairs and self._predictor.differences:
-            self._differences_places = self._recorded(self._differences_at, step, latents.device)
+            self._seen_at.record(step, None)
+            self._seen_places = self._seen.places(self._seen_at.slot, latents.device)
+        if compute and all_rows and self._predictor.differences:
+            self._differences_at.record(step, None)
+            at = self._differences_at.slot
+            self._differences_places = self._differences.places(at, latents.device)
         self._predictor.check_history(row, self._seen_at.steps, self._differences_at.steps)
         table = torch.from_numpy(self._weights(row))
         if self._table is None:
             self._table = torch.zeros(table.shape, dtype=dtype, device=latents.device)
         self._table.copy_(table, non_blocking=True)
-
-    def _recorded(self, at: RowTimeline, step: int, device: torch.device) -> torch.Tensor:
-        """Note that values of `step` will come, and say where they go."""
-        at.record(step, None)
-        places = torch.arange(self.num_samples) + at.slot * self.num_samples
-        return places.to(device, non_blocking=True)
 
     def _weights(self, row: MultistepRow) -> npt.NDArray[np.float64]:
         """`p, q`, then the weights of both bands, those of snapshots in the order of the slots."""
@@ -143,25 +115,8 @@ class OutputRun:
         ]
         return np.concatenate([row.factors, *bands])
 
-    def skipped_output(self, arguments: Mapping[str, Any], channels: int) -> Any:
-        """What a step returns that does not call the transformer.
-
-        Args:
-            arguments: of the transformer.
-            channels: that it returns.
-        """
-        latents: torch.Tensor = arguments["hidden_states"]
-        output = latents.new_zeros((self.num_rows, channels, *latents.shape[2:]))
-        return transformer_output(output, arguments)
-
-    def complete_output(self, output: Any) -> Any:
-        """Remember what was computed, and put the fitted prediction in its place."""
-        if isinstance(output, tuple):
-            return (self._complete(output[0]), *output[1:])
-        return type(output)(sample=self._complete(output.sample))
-
-    def _complete(self, output: torch.Tensor) -> torch.Tensor:
-        """`[R, channels, h, w]` in and out."""
+    def complete(self, output: torch.Tensor) -> torch.Tensor:
+        """Put the fitted prediction in place of what was computed: `[R, channels, h, w]`."""
         table, latents = self._table, self._latents
         assert table is not None and latents is not None
         p, q, weights = table[0], table[1], table[2:].view(2, -1)
@@ -169,7 +124,7 @@ class OutputRun:
         low, high = (self._combined(band, latents) for band in weights)
         prediction = mixed_bands(low, high, self._cutoff)
         fitted = ((prediction - p * latents) / q).to(output.dtype)
-        both = fitted.repeat(1 + self.guided, 1, 1, 1)
+        both = fitted.repeat(self.rows_per_sample, 1, 1, 1)
         return torch.cat([both, output[:, self._channels :]], dim=1)
 
     def _remember(
@@ -180,7 +135,7 @@ class OutputRun:
         if self._seen_places is not None:
             self._seen.push((p * latents + q * conditional).flatten(2), self._seen_places)
         if self._differences_places is not None:
-            null = output[self._null] if self.guided else conditional
+            null = output[self._null] if self.rows_per_sample == 2 else conditional
             difference = q * (conditional - null)
             self._differences.push(difference.flatten(2), self._differences_places)
 
@@ -193,13 +148,17 @@ class OutputRun:
         return torch.addcmul(total, weights[-1], latents)
 
 
-def output_channels(transformer: Any) -> int:
-    """Channels that a transformer returns."""
-    return int(transformer.config.out_channels or transformer.config.in_channels)
+def empty_output(transformer: Any, arguments: Mapping[str, Any], num_rows: int) -> Any:
+    """What a call returns that computes nothing, in the form that its caller asked for.
 
-
-def transformer_output(sample: torch.Tensor, arguments: Mapping[str, Any]) -> Any:
-    """A transformer's output as its caller asked for it."""
+    Args:
+        transformer: whose output it would be.
+        arguments: of the call.
+        num_rows: `R` of the zeros `[R, channels, h, w]`.
+    """
+    latents: torch.Tensor = arguments["hidden_states"]
+    channels = int(transformer.config.out_channels or transformer.config.in_channels)
+    sample = latents.new_zeros((num_rows, channels, *latents.shape[2:]))
     if arguments.get("return_dict", True):
         return Transformer2DModelOutput(sample=sample)
     return (sample,)

@@ -41,6 +41,11 @@ class Ring:
         self.inputs: Ring | None = None
         self._dtype = dtype
 
+    def places(self, slot: int, device: torch.device) -> torch.Tensor:
+        """Where the snapshots of all rows go if they share a slot: int64 `[R]`, without waiting."""
+        rows = torch.arange(self.num_rows) + slot * self.num_rows
+        return rows.to(device, non_blocking=True)
+
     def push(
         self, values: torch.Tensor, places: torch.Tensor, mask: torch.Tensor | None = None
     ) -> None:

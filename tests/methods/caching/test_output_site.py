@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from calibrated_plans import equal_alone
 from tiny_models import FAMILIES, SIDE, TinyFamily, ddim, every_family, noise
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
@@ -128,14 +129,7 @@ def test_a_batch_equals_its_samples_alone() -> None:
     family = FAMILIES["dit"]
     transformer = family.transformer(dtype=torch.float64)
     dit_accel.accelerate(transformer, plan())
-
-    def final(samples: tuple[int, ...]) -> Tensor:
-        with dit_accel.run(transformer, STEPS, guidance=True):
-            return family.denoise(transformer, samples, STEPS)
-
-    together = final(SAMPLES)
-    for row, sample in enumerate(SAMPLES):
-        torch.testing.assert_close(final((sample,))[0], together[row], rtol=1e-9, atol=1e-9)
+    equal_alone(family, transformer, SAMPLES, STEPS)
 
 
 def test_what_is_left_out_is_not_run() -> None:

@@ -8,7 +8,7 @@ and the plan is refused elsewhere.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dit_accel.methods.caching.policies.listed_steps import ComputedSteps
 from dit_accel.methods.caching.policies.policy import CacheAction, Policy
@@ -22,6 +22,8 @@ class CalibratedSteps(Policy):
     Args:
         compute: indices of the computed steps, ascending from 0; all others are forecast.
     """
+
+    is_fitted: ClassVar[bool] = True
 
     kind: Literal["calibrated"] = "calibrated"
     compute: ComputedSteps = (0,)

@@ -12,17 +12,17 @@ remembered one (at site `deep` it holds what the shallow blocks say of the prese
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from dit_accel.errors import RunError
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.methods.caching.predictors.predictor import Predictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
-from dit_accel.strict_model import StrictModel
+from dit_accel.strict_model import StrictModel, built
 
 
 class StepWeights(StrictModel):
@@ -52,10 +52,6 @@ class StepWeights(StrictModel):
         return self
 
 
-def _read_row(value: object, info: ValidationInfo) -> object:
-    return StepWeights(**value) if isinstance(value, dict) else value
-
-
 @register("predictor", kind="calibrated")
 class Calibrated(Predictor):
     """`predictor: {kind: calibrated, table: […]}`, as `dit_accel.calibrate` writes it.
@@ -64,8 +60,10 @@ class Calibrated(Predictor):
         table: the weights of every forecast that the plan makes.
     """
 
+    is_fitted: ClassVar[bool] = True
+
     kind: Literal["calibrated"] = "calibrated"
-    table: tuple[Annotated[StepWeights, BeforeValidator(_read_row)], ...] = ()
+    table: tuple[Annotated[StepWeights, built(StepWeights)], ...] = ()
 
     @property
     def snapshots(self) -> int:

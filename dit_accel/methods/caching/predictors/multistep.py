@@ -6,16 +6,16 @@ The maths is in `dit_accel.forecast.predictors.multistep`. `dit_accel.calibrate`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, model_validator
 
 from dit_accel.errors import RunError
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.methods.caching.predictors.predictor import Predictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
-from dit_accel.strict_model import StrictModel
+from dit_accel.strict_model import StrictModel, built
 
 CUTOFF = 0.25
 """Share of the frequencies of each axis that is low."""
@@ -52,10 +52,6 @@ class MultistepRow(StrictModel):
         return self
 
 
-def _read_row(value: object, info: ValidationInfo) -> object:
-    return MultistepRow(**value) if isinstance(value, dict) else value
-
-
 @register("predictor", kind="multistep")
 class Multistep(Predictor):
     """`predictor: {kind: multistep, table: […]}`, as `dit_accel.calibrate` writes it.
@@ -65,8 +61,10 @@ class Multistep(Predictor):
         cutoff: share of the frequencies of each axis of the latents that is low.
     """
 
+    is_fitted: ClassVar[bool] = True
+
     kind: Literal["multistep"] = "multistep"
-    table: tuple[Annotated[MultistepRow, BeforeValidator(_read_row)], ...] = ()
+    table: tuple[Annotated[MultistepRow, built(MultistepRow)], ...] = ()
     cutoff: Annotated[float, Field(ge=0.0, le=1.0)] = CUTOFF
 
     @property
