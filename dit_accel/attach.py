@@ -17,7 +17,9 @@ HOOK_NAME = "dit_accel"
 EXACT_HOOK_NAME = "dit_accel_exact"
 # Of the caches inside the blocks, around both.
 CACHE_HOOK_NAME = "dit_accel_cache"
-HOOK_NAMES = (HOOK_NAME, EXACT_HOOK_NAME, CACHE_HOOK_NAME)
+# Of density segments, inside of those of the caches over blocks.
+DENSITY_HOOK_NAME = "dit_accel_density"
+HOOK_NAMES = (HOOK_NAME, EXACT_HOOK_NAME, CACHE_HOOK_NAME, DENSITY_HOOK_NAME)
 
 
 def attach(module: nn.Module, hook: ModelHook, name: str = HOOK_NAME) -> None:

@@ -105,7 +105,7 @@ class CacheRuns:
         guidance = None
         wanted = position.branch == 0 and any(cache.site.is_guidance for cache in self.caches)
         if wanted and self._is_guided(transformer, arguments, guided):
-            guidance = self._begin_guidance(arguments, position)
+            guidance = self._begin_guidance(arguments, position, grid)
         output = self._begin_output(transformer, arguments, position, guided, guidance)
         present = None if guidance is None or guidance.mode == "all" else guidance.rows
 
@@ -164,7 +164,9 @@ class CacheRuns:
             run.judge(run.memory.history, device)
         # The others decide inside the network.
 
-    def _begin_guidance(self, arguments: Mapping[str, Any], position: Position) -> GuidanceRun:
+    def _begin_guidance(
+        self, arguments: Mapping[str, Any], position: Position, grid: Grid | None
+    ) -> GuidanceRun:
         latents = arguments["hidden_states"]
         if self._guidance is None:
             config = next(cache for cache in self.caches if cache.site.is_guidance)
@@ -175,7 +177,7 @@ class CacheRuns:
         action = run.config.policy.action(
             position.step, run.last_computed, position.fraction, position.num_steps
         )
-        run.begin_step(position.step, action == "compute", latents.device)
+        run.begin_step(position.step, action == "compute", latents.device, grid)
         return run
 
     def _begin_output(

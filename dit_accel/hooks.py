@@ -20,7 +20,7 @@ from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun, empty_output
 from dit_accel.methods.caching.ring import Ring
-from dit_accel.methods.cell import AttentionOperator, DensityOperator, MergeOperator
+from dit_accel.methods.cell import AttentionOperator, BlockDensity, MergeOperator
 
 Begin = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 Forward = Callable[..., torch.Tensor]
@@ -102,7 +102,7 @@ class BlockHook(ModelHook):
         self.look: Look | None = None
         self.ring: Ring | None = None
         self.opens = self.closes = self.decides = False
-        self.density: DensityOperator | None = None
+        self.density: BlockDensity | None = None
         self._row_arguments = row_arguments
         self._names: list[str] = []
 

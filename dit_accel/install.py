@@ -39,7 +39,11 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
             calibrated for another one.
         UnsupportedError: the transformer's class is not supported.
     """
-    plan = Plan.load(plan)
+    return _accelerate(target, Plan.load(plan))
+
+
+def _accelerate(target: Target, plan: Plan, learned: nn.ModuleDict | None = None) -> Target:
+    """The same; with the learned parts of a plan that was in place before."""
     transformer = transformer_of(target)
     backbone = find_backbone(transformer)
     num_layers = len(backbone.blocks(transformer))
@@ -51,7 +55,7 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
     if plan.is_empty:
         return target
     pipeline = None if isinstance(target, nn.Module) else target
-    installation = Installation(transformer, backbone, plan, pipeline)
+    installation = Installation(transformer, backbone, plan, pipeline, learned)
     _installations[transformer] = installation
     scheduler = getattr(pipeline, "scheduler", None)
     if scheduler is not None:
@@ -81,7 +85,10 @@ def accelerated(target: Target, plan: PlanLike) -> Iterator[Target]:
     try:
         yield accelerate(target, plan)
     finally:
-        accelerate(former_target, Plan() if former is None else former.plan)
+        if former is None:
+            restore(former_target)
+        else:
+            _accelerate(former_target, former.plan, former.learned)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from dit_accel.plan import Plan
 from dit_accel.plan_hooks import PlanHooks
 from dit_accel.program import density_grid, resolve_layers, steps_with_blocks
 from dit_accel.run_state import MOST_BRANCHES, Position, RunClock
+from dit_accel.segment_state import SegmentState
 from dit_accel.statistics import Call, RunStatistics
 from dit_accel.tokens.grid import Grid
 
@@ -32,10 +33,17 @@ class Installation:
     Attributes:
         guidance: whether rows b and b + R/2 belong to one sample; `None` finds out by itself.
         statistics: counters of the run that is under way, or else of the last one.
+        learned: what the plan's methods learn; empty where they learn nothing.
+        fixed: the plan with another density, as long as that is in force.
     """
 
     def __init__(
-        self, transformer: nn.Module, backbone: Backbone, plan: Plan, pipeline: Any = None
+        self,
+        transformer: nn.Module,
+        backbone: Backbone,
+        plan: Plan,
+        pipeline: Any = None,
+        learned: nn.ModuleDict | None = None,
     ) -> None:
         self.plan, self.backbone = plan, backbone
         self.clock = RunClock()
@@ -52,13 +60,17 @@ class Installation:
         self._caches = CacheRuns(plan.cache, self.num_layers, backbone, plan.seed)
         self.exact: ExactRewrites | None = None
         self._computed_steps: tuple[bool, ...] = ()
-        self._attach(transformer)
+        self.learned = nn.ModuleDict()
+        self.fixed: Plan | None = None
+        self._attach(transformer, learned)
 
-    def _attach(self, transformer: nn.Module) -> None:
+    def _attach(self, transformer: nn.Module, learned: nn.ModuleDict | None) -> None:
         plan, backbone = self.plan, self.backbone
         try:
             spans = self._caches.spans
-            self._hooks = PlanHooks(transformer, backbone, plan, spans, self.begin_forward)
+            self._hooks = PlanHooks(transformer, backbone, plan, spans, self.begin_forward, learned)
+            if self._hooks.density is not None:
+                self.learned = self._hooks.density.learned
             if plan.exact:
                 self.exact = ExactRewrites(plan.exact, transformer, backbone, self.target)
             self._hooks.attach_to_modules(transformer)
@@ -103,6 +115,11 @@ class Installation:
         """Bytes that the cache remembers now, over all guidance branches."""
         return self._caches.nbytes
 
+    @property
+    def segments(self) -> list[SegmentState]:
+        """What the density segments hold of the last forward; none where no plan has any."""
+        return [] if self._hooks.density is None else self._hooks.density.states
+
     def _run_announced(self, num_steps: int) -> None:
         self.clock.announce(num_steps)
 
@@ -146,6 +163,8 @@ class Installation:
             transformer, arguments, position, density_grid(layers), self.guidance
         )
         self._hooks.arm(position, grid, layers, call)
+        if self._hooks.density is not None:
+            self._hooks.density.arm(transformer, latents, layers)
         text = arguments.get("encoder_hidden_states")
         text_tokens = 0 if text is None else text.shape[1]
         self.statistics.calls.append(
@@ -215,6 +234,8 @@ class Installation:
         calibration.check_run(self._observer.scheduler, guided=guided)
 
     def _operators(self, position: Position, grid: Grid) -> tuple[Operators, ...]:
+        if self.fixed is not None:
+            return resolve_layers(self.fixed, self.num_layers, position, grid)
         if position.num_steps is None:  # the fraction is no function of the step then
             return resolve_layers(self.plan, self.num_layers, position, grid)
         if position.num_steps != self._layers_of:

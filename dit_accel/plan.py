@@ -196,10 +196,21 @@ class Plan(StrictModel):
                 problems += [Problem(place, reason)] if reason else []
         if not problems:
             problems += self._overlaps(num_layers, num_steps)
+            for config in self.methods.values():
+                problems += config.problems_on(num_layers, self)
         if problems:
             raise PlanError(*problems, source="plan")
         if self.calibration is not None:
             self.calibration.check_run(num_steps=num_steps)
+
+    def remembered_spans(self, num_layers: int) -> list[tuple[str, range]]:
+        """The ranges of blocks that caches remember, each with the cache's place in the plan."""
+        return [
+            (place, span)
+            for place, config in self.methods.items()
+            if isinstance(config, CacheConfig)
+            for span in config.spans(num_layers)
+        ]
 
     def _unknown_calibration(self) -> list[Problem]:
         """Calibrated caches of which nobody knows what they were fitted to."""

@@ -11,6 +11,7 @@ from torch import nn
 from dit_accel.attach import attach
 from dit_accel.backbones import Backbone
 from dit_accel.begun_call import BegunCall
+from dit_accel.density_hooks import DensityHooks
 from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.looks import look_of
 from dit_accel.methods.caching.cache_run import CacheRun
@@ -18,6 +19,8 @@ from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.placement import Spans
 from dit_accel.methods.cell import Operators
+from dit_accel.methods.pooled_density import PooledBlock
+from dit_accel.methods.sparse_density import SparseDensity
 from dit_accel.module_hooks import ModuleHooks
 from dit_accel.plan import Plan
 from dit_accel.program import cell_at, merge_of
@@ -36,6 +39,7 @@ class PlanHooks:
         plan: what decides which hooks there are.
         spans: the blocks that each cache remembers.
         begin: called as a forward begins.
+        learned: parts of the density method to go on with, in place of fresh ones.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class PlanHooks:
         plan: Plan,
         spans: Sequence[Spans],
         begin: Begin,
+        learned: nn.ModuleDict | None = None,
     ) -> None:
         self.plan, self.backbone = plan, backbone
         self.num_layers = len(backbone.blocks(transformer))
@@ -57,6 +62,9 @@ class PlanHooks:
         attach(transformer, root)
         # Weak: it knows the transformer, which a plan must not keep alive.
         self.root = weakref.ref(root)
+        self.density: DensityHooks | None = None
+        if isinstance(plan.density, SparseDensity):
+            self.density = DensityHooks(transformer, backbone, plan.density, learned)
         for block in backbone.blocks(transformer):
             self._attach_to_block(block, any(spans))
         self._place(spans)
@@ -64,7 +72,7 @@ class PlanHooks:
     def _attach_to_block(self, block: nn.Module, remembered: bool) -> None:
         merge = merge_of(self.plan)
         at = () if merge is None else merge.at
-        if remembered or self.plan.density is not None:
+        if remembered or (self.plan.density is not None and self.density is None):
             self.blocks.append(BlockHook(self.backbone.row_arguments))
             attach(block, self.blocks[-1])
         if self.plan.attention is not None or "attention" in at:
@@ -111,7 +119,8 @@ class PlanHooks:
     def _arm_blocks(self, layers: Sequence[Operators], call: BegunCall) -> None:
         owners = {layer: run for run in call.runs for layer in run.memory.rings}
         for layer, hook in enumerate(self.blocks):
-            hook.density, hook.cache = layers[layer].density, owners.get(layer)
+            density, hook.cache = layers[layer].density, owners.get(layer)
+            hook.density = density if isinstance(density, PooledBlock) else None
             hook.ring = None if hook.cache is None else hook.cache.memory.rings[layer]
         for run in call.runs:
             if run.config.per_sample:
@@ -150,6 +159,8 @@ class PlanHooks:
             hook.cache = hook.probe = hook.look = hook.ring = None
         if self.modules is not None:
             self.modules.arm({})
+        if self.density is not None:
+            self.density.forget()
         for attention in self.attentions:
             attention.memory = None
         for feed_forward in self.feed_forwards:

@@ -6,7 +6,7 @@ is what `explain` prints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from dit_accel.errors import PlanError
@@ -66,6 +66,8 @@ def resolve_cell(plan: Plan, cell: Cell) -> Operators:
         attention=_operator(plan.attention, inner),
         merge_feed_forward=merge if "feed_forward" in at else None,
     )
+    if operators.hands_tokens:
+        operators = replace(operators, attention=None)
     return NOTHING if operators == NOTHING else operators
 
 

@@ -60,6 +60,11 @@ class Backbone(Protocol):
     ) -> torch.Tensor:
         """What the self-attention of a block sees of its input: `[R, N, C] -> [R, N, C]`."""
 
+    def position_embedding(
+        self, transformer: Any, rows: torch.Tensor, columns: torch.Tensor, grid: Grid
+    ) -> torch.Tensor:
+        """That of the points `rows x columns`, in units of `grid`: `[H'], [W'] -> [H' W', C]`."""
+
     def is_guided(
         self, transformer: Any, latents: torch.Tensor, arguments: Mapping[str, Any]
     ) -> bool:

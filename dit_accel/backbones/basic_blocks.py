@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
+
+from dit_accel.tokens.grid import Grid
+from dit_accel.tokens.positions import sincos
 
 
 class BasicBlocks:
@@ -28,6 +32,15 @@ class BasicBlocks:
         """`pos_embed`, which holds the convolution too."""
         module: nn.Module = transformer.pos_embed
         return module
+
+    def position_embedding(
+        self, transformer: Any, rows: torch.Tensor, columns: torch.Tensor, grid: Grid
+    ) -> torch.Tensor:
+        """diffusers' sin-cos: coordinates are scaled to the grid that the model was made for."""
+        patches = transformer.pos_embed
+        unit = patches.base_size / patches.interpolation_scale
+        channels = transformer.config.num_attention_heads * transformer.config.attention_head_dim
+        return sincos(rows * unit / grid.height, columns * unit / grid.width, channels)
 
     def feed_forward(self, block: Any) -> nn.Module:
         """`ff`."""

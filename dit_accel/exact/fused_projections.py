@@ -131,8 +131,9 @@ class FusedProjections:
                 attention.stack(forward.latents.device)
             self._stacked = True
         for attention in self._attentions:
-            operator = forward.layers[attention.layer].attention if attention.is_self else None
-            if operator is None and attention.in_place:
+            layer = forward.layers[attention.layer]
+            apart = attention.is_self and (layer.attention is not None or layer.hands_tokens)
+            if not apart and attention.in_place:
                 attention.fused.weight, attention.fused.bias = attention.weight, attention.bias
         return {}
 

@@ -81,8 +81,9 @@ class GuidanceRows:
             return {}
         self._patches.rows = rows
         keys = forward.keys
-        # A matching that later layers share is made on all rows.
-        merged = forward.layers[0].merge_attention is not None
+        # A matching that later layers share is made on all rows, and so are keys of other tokens.
+        first = forward.layers[0]
+        merged = first.merge_attention is not None or first.hands_tokens
         if keys is not None and keys[: rows // 2] == keys[rows // 2 :] and not merged:
             self._attention.rows = rows
         return {}

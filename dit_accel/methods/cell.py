@@ -47,11 +47,15 @@ class Cell:
 
 
 class DensityOperator(Protocol):
-    """Runs a block on fewer tokens; the residual stream stays at full resolution."""
+    """Takes a block to fewer tokens."""
 
     @property
     def grid(self) -> Grid:
-        """The token grid inside the block."""
+        """The coarse token grid."""
+
+
+class BlockDensity(DensityOperator, Protocol):
+    """Does so by itself: the residual stream stays at full resolution between blocks."""
 
     def __call__(self, block: Forward, hidden_states: torch.Tensor) -> torch.Tensor:
         """`[B, N, C] -> [B, N, C]`."""
@@ -102,6 +106,11 @@ class Operators:
     merge_attention: MergeOperator | None = None
     attention: AttentionOperator | None = None
     merge_feed_forward: MergeOperator | None = None
+
+    @property
+    def hands_tokens(self) -> bool:
+        """Whether density hands the self-attention other tokens than the block's own."""
+        return bool(getattr(self.density, "replaces_attention", False))
 
     def labels(self) -> tuple[str, ...]:
         """One short text an active operator, as shown by `explain`."""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dit_accel.errors import Problem
 from dit_accel.span import Span
 from dit_accel.strict_model import StrictModel
 
@@ -45,6 +46,10 @@ class MethodConfig(StrictModel):
         Called for every method whenever a plan is built. None if nothing stands against it.
         """
         return None
+
+    def problems_on(self, num_layers: int, plan: "Plan") -> list[Problem]:
+        """Return what stands against this config of `plan` on a model of `num_layers` blocks."""
+        return []
 
     def to_dict(self) -> dict[str, Any]:
         """Return the selector and what differs from the defaults, as a plan file holds it."""

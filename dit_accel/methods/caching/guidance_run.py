@@ -18,6 +18,7 @@ from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
+from dit_accel.tokens.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,16 @@ class GuidanceRun(CallRun):
         """Bytes remembered now."""
         return self._ring.total_bytes
 
-    def begin_step(self, step: int, compute: bool, device: torch.device) -> None:
-        """The policy has decided on `step`; without a history it is computed."""
+    def begin_step(
+        self, step: int, compute: bool, device: torch.device, grid: Grid | None = None
+    ) -> None:
+        """The policy has decided on `step`; without a history it is computed.
+
+        A coarse `grid` of its blocks other than that of the history starts it anew.
+        """
         timeline = self._timeline
         if compute or not timeline.steps:
-            timeline.record(step, None)
+            timeline.record(step, grid)
             self.mode, self.last_computed = "all", step
             self._places = self._ring.places(timeline.slot, device)
             return

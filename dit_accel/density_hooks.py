@@ -1,0 +1,212 @@
+"""Hooks of the density method `sparse`: each block of a segment in its role.
+
+FlexDiT / SparseDiT (arXiv 2412.06028). A block and its modules run as they are, on the tokens that
+carry the queries; one hook hands its self-attention other keys and values, or the mean token. So
+adapters, processors, exact modulations and kept text keys act as in any block. The hooks lie inside
+of those of the caches: whatever is remembered is on the full grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from diffusers.hooks import ModelHook
+from torch import nn
+
+from dit_accel.attach import DENSITY_HOOK_NAME, attach
+from dit_accel.backbones import Backbone
+from dit_accel.hooks import argument_names, refuse_fused, refuse_mask
+from dit_accel.methods.cell import Operators
+from dit_accel.methods.sparse_density import SparseCell, SparseDensity
+from dit_accel.nn.delta_segment import DeltaSegment
+from dit_accel.nn.paper_segment import PaperSegment
+from dit_accel.nn.pooling_attention import pooling_attention
+from dit_accel.nn.sparse_segment import SparseSegment
+from dit_accel.segment_state import SegmentState
+from dit_accel.tokens.grid import Grid
+from dit_accel.tokens.positions import window_centres
+
+Forward = Callable[..., torch.Tensor]
+Modulate = Callable[[Any, torch.Tensor, dict[str, Any]], torch.Tensor]
+
+FORMS: dict[str, type[SparseSegment]] = {"delta": DeltaSegment, "paper": PaperSegment}
+
+
+class DensityAttentionHook(ModelHook):
+    """Around a self-attention.
+
+    Attributes:
+        pools: whether it is over the mean token.
+        context: modulated tokens that keys and values are made of, `None` for the queries' own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools = False
+        self.context: torch.Tensor | None = None
+
+    def new_forward(
+        self,
+        module: nn.Module,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """`[R, N, C] -> [R, N, C]`."""
+        forward: Forward = self.fn_ref.original_forward
+        if self.pools:
+            return pooling_attention(lambda token: forward(token, **kwargs), hidden_states)
+        if self.context is not None:
+            refuse_fused(module)
+            encoder_hidden_states = self.context
+        return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
+
+
+class DensityBlockHook(ModelHook):
+    """Around a block.
+
+    Args:
+        attention: the hook of its self-attention.
+        modulate: what that attention sees of tokens, `Backbone.modulated_input`.
+
+    Attributes:
+        cell: what the block does, `None` where it is dense.
+        state: of its segment, `None` outside of them.
+    """
+
+    def __init__(self, attention: DensityAttentionHook, modulate: Modulate) -> None:
+        super().__init__()
+        self.cell: SparseCell | None = None
+        self.state: SegmentState | None = None
+        self._attention, self._modulate = attention, modulate
+        self._names: list[str] = []
+
+    def initialize_hook(self, module: nn.Module) -> nn.Module:
+        """Learn the names of the arguments."""
+        self._names = argument_names(module)[1:]
+        return module
+
+    def new_forward(
+        self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """`[R, N, C]` or, inside a segment, `[R, M, C]`."""
+        forward: Forward = self.fn_ref.original_forward
+        cell, state = self.cell, self.state
+        if cell is None:
+            return forward(hidden_states, *args, **kwargs)
+        if args:  # gradient checkpointing hands everything over by position
+            kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        refuse_mask(kwargs.get("attention_mask"), "density")
+        if state is None:
+            return forward(hidden_states, **kwargs)
+        place, context = cell.place, None
+        if place.enters:
+            hidden_states = state.enter(hidden_states, cell)
+        if place.role == "merge":
+            context = state.dense
+        if place.role == "recover":
+            context, hidden_states = hidden_states, state.leave(hidden_states, cell)
+        if context is not None:
+            self._attention.context = self._modulate(module, context, kwargs)
+        hidden_states = forward(hidden_states, **kwargs)
+        self._attention.context = None
+        return state.leave(hidden_states, cell) if place.leaves else hidden_states
+
+
+class DensityHooks:
+    """Those of one transformer.
+
+    Args:
+        transformer: to attach to.
+        backbone: its family.
+        config: the density method.
+        learned: parts to go on with, in place of fresh ones.
+
+    Attributes:
+        learned: the parts of each segment, by name; not a part of the transformer.
+        states: what the blocks of each segment share.
+    """
+
+    def __init__(
+        self,
+        transformer: Any,
+        backbone: Backbone,
+        config: SparseDensity,
+        learned: nn.ModuleDict | None = None,
+    ) -> None:
+        self._backbone = backbone
+        blocks = backbone.blocks(transformer)
+        layout = config.layout_for(len(blocks))
+        if learned is None:
+            learned = _fresh(transformer, config, layout.segments)
+        self.learned = learned
+        self.states = [SegmentState(part) for part in _segments(learned)]
+        self._positions: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._attentions: list[DensityAttentionHook] = []
+        self._blocks: list[DensityBlockHook] = []
+        for block, place in zip(blocks, layout.places(), strict=True):
+            self._attach(block, None if place.segment is None else self.states[place.segment])
+
+    def _attach(self, block: nn.Module, state: SegmentState | None) -> None:
+        attention = DensityAttentionHook()
+        hook = DensityBlockHook(attention, self._backbone.modulated_input)
+        hook.state = state
+        attach(block, hook, DENSITY_HOOK_NAME)
+        attach(self._backbone.self_attention(block), attention, DENSITY_HOOK_NAME)
+        self._blocks.append(hook)
+        self._attentions.append(attention)
+
+    def arm(
+        self, transformer: nn.Module, latents: torch.Tensor, layers: Sequence[Operators]
+    ) -> None:
+        """Set what each block does in the forward that begins, on latents `[R, C, H, W]`."""
+        cells = [
+            layer.density if isinstance(layer.density, SparseCell) else None for layer in layers
+        ]
+        for cell, block, attention in zip(cells, self._blocks, self._attentions, strict=True):
+            block.cell, attention.context = cell, None
+            attention.pools = cell is not None and cell.place.role == "pool"
+        known = next((cell for cell in cells if cell is not None), None)
+        if known is None:
+            return
+        self.learned.to(latents.device)
+        positions = self._positions_of(transformer, latents, known.full, known.grid)
+        for state in self.states:
+            state.grids, state.positions = (known.full, known.grid), positions
+
+    def _positions_of(
+        self, transformer: nn.Module, latents: torch.Tensor, full: Grid, grid: Grid
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Made once for a grid; later runs find them."""
+        key = (full, grid, latents.device, latents.dtype)
+        if key not in self._positions:
+            made = [
+                self._backbone.position_embedding(transformer, *window_centres(full, each), full)
+                for each in (grid, full)
+            ]
+            self._positions[key] = (made[0].to(latents), made[1].to(latents))
+        return self._positions[key]
+
+    def forget(self) -> None:
+        """Let go of the tokens of a run."""
+        for state in self.states:
+            state.forget()
+        for attention in self._attentions:
+            attention.context = None
+
+
+def _fresh(transformer: Any, config: SparseDensity, count: int) -> nn.ModuleDict:
+    """Parts that begin as the pretrained model's function, on its device and in its precision."""
+    weight = next(p for p in transformer.parameters() if p.is_floating_point())
+    model = transformer.config
+    channels = model.num_attention_heads * model.attention_head_dim
+    dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
+    make = FORMS[config.form]
+    parts = [make(channels, device=weight.device, dtype=dtype) for _ in range(count)]
+    return nn.ModuleDict({f"segment_{index}": part for index, part in enumerate(parts)})
+
+
+def _segments(learned: nn.ModuleDict) -> list[SparseSegment]:
+    return [part for part in learned.values() if isinstance(part, SparseSegment)]

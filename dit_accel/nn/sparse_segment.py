@@ -1,0 +1,68 @@
+"""A density segment: blocks in a row that run on a coarser grid, and what is learned at its ends.
+
+FlexDiT / SparseDiT (arXiv 2412.06028), "sparse-dense token module": the dense map ``X`` is pooled,
+``Z0 = P X``, some blocks make ``Z`` of it, and a recovery makes a dense map of ``Z`` and ``X``. The
+paper gives both kinds of tokens their position again where they change, without saying how; here
+
+    Z0 <- P X + alpha * PE(H', W'),    recovered <- recovered + beta * PE(H, W)
+
+with gains ``[C]`` that start at 0, so that a fresh segment is the stated function of the blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dit_accel.tokens.grid import Grid
+
+
+class SparseSegment(nn.Module, ABC):
+    """What two forms of recovery have in common.
+
+    Args:
+        channels: ``C``.
+        factory: ``device`` and ``dtype`` of the parameters.
+    """
+
+    def __init__(self, channels: int, **factory: Any) -> None:
+        super().__init__()
+        self.entry_position = nn.Parameter(torch.zeros(channels, **factory))
+        self.exit_position = nn.Parameter(torch.zeros(channels, **factory))
+
+    @abstractmethod
+    def pool(self, dense: Tensor, full: Grid, grid: Grid) -> Tensor:
+        """``P``, ``[B, N, C] -> [B, M, C]``."""
+
+    @abstractmethod
+    def recover(
+        self, sparse: Tensor, entered: Tensor, dense: Tensor, full: Grid, grid: Grid
+    ) -> Tensor:
+        """The dense map of ``Z``, ``Z0`` (``[B, M, C]``) and ``X``: ``[B, N, C]``."""
+
+    def enter(self, dense: Tensor, full: Grid, grid: Grid, positions: Tensor) -> Tensor:
+        """``Z0`` of ``X``.
+
+        Args:
+            dense: ``X``, ``[B, N, C]``.
+            full: its grid.
+            grid: that of the sparse tokens.
+            positions: ``PE(H', W')``, ``[M, C]``.
+        """
+        return self.pool(dense, full, grid) + self.entry_position.to(dense.dtype) * positions
+
+    def leave(
+        self,
+        sparse: Tensor,
+        entered: Tensor,
+        dense: Tensor,
+        full: Grid,
+        grid: Grid,
+        positions: Tensor,
+    ) -> Tensor:
+        """The dense map ``[B, N, C]``; ``positions`` is ``PE(H, W)``, ``[N, C]``."""
+        recovered = self.recover(sparse, entered, dense, full, grid)
+        return recovered + self.exit_position.to(dense.dtype) * positions
