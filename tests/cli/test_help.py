@@ -52,6 +52,7 @@ COMMANDS = {
         "--dtype",
         "--batch",
     },
+    "train": {"--set", "--resume"},
     "plans": set(),
     "sample": {"--set", "--shard", "--steal", "--no-steal", "--quiet", "--executor"},
     "reference": {
