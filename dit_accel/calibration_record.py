@@ -114,7 +114,7 @@ class Calibration(StrictModel):
         problems = []
         if found != self.model:
             problems.append(f"model: this transformer's config has hash {found}, not {self.model}")
-        elif not _alike(sampled_weights(transformer), self.weights):
+        elif not same_weights(sampled_weights(transformer), self.weights):
             problems.append("model: the config is the same, but the weights are others")
         self._refuse(problems)
 
@@ -194,7 +194,8 @@ def sampled_weights(transformer: nn.Module) -> tuple[float, ...]:
     return tuple(float(f"{number:.6g}") for number in numbers.tolist())
 
 
-def _alike(found: tuple[float, ...], known: tuple[float, ...]) -> bool:
+def same_weights(found: tuple[float, ...], known: tuple[float, ...]) -> bool:
+    """Whether samples of weights agree; nothing is known of a model without any."""
     if not found or not known:
         return True
     pairs = zip(found, known, strict=False)

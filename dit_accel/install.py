@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sized
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from torch import nn
 
+from dit_accel.adapters.adapter import Adapter
+from dit_accel.adapters.storage import load_adapter
 from dit_accel.attach import detach_all
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
@@ -36,7 +38,7 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
 
     Raises:
         PlanError: the plan is wrong, or does not fit this model (layers that it has not), or was
-            calibrated for another one.
+            calibrated for another one, or its adapter was trained for another one.
         UnsupportedError: the transformer's class is not supported.
     """
     return _accelerate(target, Plan.load(plan))
@@ -49,22 +51,52 @@ def _accelerate(target: Target, plan: Plan, learned: nn.ModuleDict | None = None
     num_layers = len(backbone.blocks(transformer))
     plan.check_against(num_layers)
     place(plan.cache, num_layers)
-    if plan.calibration is not None:
-        plan.calibration.check_model(transformer)
+    adapter = _checked_for(transformer, plan)
     restore(target)
     if plan.is_empty:
         return target
     pipeline = None if isinstance(target, nn.Module) else target
-    installation = Installation(transformer, backbone, plan, pipeline, learned)
+    installation = Installation(transformer, backbone, plan, pipeline, learned, adapter)
     _installations[transformer] = installation
+    if adapter is not None and learned is None:
+        _fill(target, adapter)
     scheduler = getattr(pipeline, "scheduler", None)
     if scheduler is not None:
         installation.observe(scheduler)
     return target
 
 
+def _fill(target: Any, adapter: Adapter) -> None:
+    """Give the plan's learned parts their weights; a model is left stock if they don't fit."""
+    from dit_accel.learned_parts import learned_parts  # which asks this module what is in place
+
+    try:
+        adapter.fill(learned_parts(target))
+    except BaseException:
+        restore(target)
+        raise
+
+
+def _checked_for(transformer: nn.Module, plan: Plan) -> Adapter | None:
+    """The plan's adapter, once it is sure that plan and adapter belong to this transformer."""
+    adapter = None if plan.adapter is None else load_adapter(plan.adapter)
+    former = _installations.get(transformer)
+    weights = None if former is None else former.weights
+    # What they were fitted to are the weights without any adapter.
+    with nullcontext() if weights is None else weights.lifted():
+        if plan.calibration is not None:
+            plan.calibration.check_model(transformer)
+        if adapter is not None:
+            adapter.check(transformer, plan)
+    return adapter
+
+
 def restore(target: Target) -> Target:
-    """Take the plan off `target`: no hook, processor or attribute is left. Returns `target`."""
+    """Take the plan off `target`: its own weights, and no hook, processor or attribute is left.
+
+    Returns:
+        `target`.
+    """
     transformer = transformer_of(target)
     installation = _installations.pop(transformer, None)
     if installation is not None:
@@ -125,6 +157,32 @@ def run(
     finally:
         installation.guidance = former
         installation.expect(())
+        installation.end_run()
+
+
+@contextmanager
+def at_step(target: Any, step: int, num_steps: int) -> Iterator[None]:
+    """Let one call of the transformer be step `step` of a run of `num_steps`, as training needs it.
+
+    What the plan remembers from step to step is empty there. Keep the backward pass inside:
+    gradient checkpointing computes the forward again in it.
+
+    Args:
+        target: the accelerated transformer (or pipeline).
+        step: index from 0.
+        num_steps: of the run.
+
+    Raises:
+        RunError: the run has no such step, or a call is beyond its end.
+    """
+    installation = installation_of(target)
+    if installation is None:
+        yield
+        return
+    installation.clock.announce(num_steps, calls_per_step=1, first=step)
+    try:
+        yield
+    finally:
         installation.end_run()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dit_accel.adapters.adapter import Adapter
+from dit_accel.adapters.weights_in_place import WeightsInPlace
 from dit_accel.attach import detach_all
 from dit_accel.backbones import Backbone
 from dit_accel.begun_call import BegunCall
@@ -35,6 +37,7 @@ class Installation:
         statistics: counters of the run that is under way, or else of the last one.
         learned: what the plan's methods learn; empty where they learn nothing.
         fixed: the plan with another density, as long as that is in force.
+        weights: of the transformer's own, those that the plan's adapter has changed.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Installation:
         plan: Plan,
         pipeline: Any = None,
         learned: nn.ModuleDict | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         self.plan, self.backbone = plan, backbone
         self.clock = RunClock()
@@ -62,11 +66,16 @@ class Installation:
         self._computed_steps: tuple[bool, ...] = ()
         self.learned = nn.ModuleDict()
         self.fixed: Plan | None = None
+        self.weights: WeightsInPlace | None = None
+        if adapter is not None:
+            self.weights = WeightsInPlace(transformer, adapter)
         self._attach(transformer, learned)
 
     def _attach(self, transformer: nn.Module, learned: nn.ModuleDict | None) -> None:
         plan, backbone = self.plan, self.backbone
         try:
+            if self.weights is not None:  # before the rewrites, which read them
+                self.weights.put_on()
             spans = self._caches.spans
             self._hooks = PlanHooks(transformer, backbone, plan, spans, self.begin_forward, learned)
             if self._hooks.density is not None:
@@ -85,13 +94,15 @@ class Installation:
         return self._transformer() if pipeline is None else pipeline
 
     def remove(self) -> None:
-        """Take off every hook and attribute."""
+        """Take off every hook and attribute, and give the weights back."""
         self._observer.stop()
         transformer = self._transformer()
         if transformer is not None:
             detach_all(transformer)
         if self.exact is not None:
             self.exact.remove()
+        if self.weights is not None:
+            self.weights.take_off()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Installation:
         # The hooks of a copied transformer then find out that it is not this one.

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeAlias, Union
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, model_validator
 
+from dit_accel.adapters.source import beside
 from dit_accel.calibration_record import Calibration
 from dit_accel.contradictions import shared_cells
 from dit_accel.errors import PlanError, Problem, mismatch
@@ -48,6 +49,8 @@ class Plan(StrictModel):
         density: blocks on fewer tokens.
         merge: tokens merged before, and split again after, attention or feed-forward.
         attention: the attention operator.
+        adapter: trained weights: a file or folder that `dit-accel train` wrote, a shipped one's
+            name, or a repository of the Hugging Face Hub.
         seed: from which, with layer and step, random choices derive.
         calibration: the run that calibrated caches were fitted to; other runs are refused.
 
@@ -60,6 +63,7 @@ class Plan(StrictModel):
     density: Method = None
     merge: Method = None
     attention: Method = None
+    adapter: str | None = Field(default=None, min_length=1)
     seed: int = Field(default=0, ge=0)
     calibration: Annotated[Calibration | None, built(Calibration)] = None
 
@@ -99,8 +103,8 @@ class Plan(StrictModel):
         is_path = not is_preset(name) and os.path.exists(name)
         path = Path(name) if is_path else preset_path(name)
         if path.is_dir():
-            return cls._build(read_plan_folder(path), str(path))
-        return cls._build(read_mapping(path), str(path))
+            return cls._build(beside(read_plan_folder(path), path), str(path))
+        return cls._build(beside(read_mapping(path), path.parent), str(path))
 
     @classmethod
     def from_yaml(cls, text: str) -> "Plan":
@@ -120,7 +124,11 @@ class Plan(StrictModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the empty plan and from the methods' defaults."""
-        plain = {"exact": self.exact and self.exact.document(), "seed": self.seed}
+        plain = {
+            "exact": self.exact and self.exact.document(),
+            "adapter": self.adapter,
+            "seed": self.seed,
+        }
         methods: dict[str, Any] = {
             family: config.to_dict()
             for family in FAMILIES
@@ -157,7 +165,7 @@ class Plan(StrictModel):
     @property
     def is_empty(self) -> bool:
         """Whether the plan leaves every cell as it is (the seed alone does nothing)."""
-        return not self.methods and not self.exact
+        return not self.methods and not self.exact and self.adapter is None
 
     @property
     def fingerprint(self) -> str:

@@ -55,15 +55,18 @@ class RunClock:
         self._step_ended = True
         self._first_timestep = self._last_timestep = 0.0
 
-    def announce(self, num_steps: int, calls_per_step: int | None = None) -> None:
-        """A run of `num_steps` begins.
+    def announce(self, num_steps: int, calls_per_step: int | None = None, first: int = 0) -> None:
+        """A run of `num_steps` begins, at the step `first`.
 
         With `calls_per_step` every call counts; without it, `end_step` says when a step is over.
         """
         if num_steps < 1:
             raise RunError(f"timesteps: a run has at least one step, got {num_steps}")
+        if not 0 <= first < num_steps:
+            raise RunError(f"step: got {first}, expected one of 0 to {num_steps - 1} of the run")
         self.forget()
         self.num_steps, self._calls_per_step = num_steps, calls_per_step
+        self._calls = first * (calls_per_step or 1)
 
     def end_step(self) -> bool:
         """The scheduler has stepped. Returns whether that was the last step of the run."""

@@ -21,6 +21,7 @@ from dit_accel.cli.reference import reference
 from dit_accel.cli.report import report
 from dit_accel.cli.sample import sample
 from dit_accel.cli.score import score
+from dit_accel.cli.train import train
 from dit_accel.errors import DitAccelError
 
 
@@ -48,6 +49,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     explain,
     bench,
     calibrate,
+    train,
     plans,
     sample,
     reference,

@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dit_accel.adapters.source import find_adapter
 from dit_accel.errors import DitAccelError
 from dit_accel.plan import Plan
 from dit_accel.reference_models import available
@@ -59,6 +60,8 @@ def identity_of(
         "data": dict(conditions.identity),
         "deterministic": config.deterministic,
     }
+    if plan.adapter is not None:  # another file may come to lie at the same path
+        identity["adapter"] = file_digest(find_adapter(plan.adapter))
     if text_tokens is not None:
         identity["text_tokens"] = text_tokens
     return identity | (_batches(config, len(conditions.items)) if config.deterministic else {})

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dit_accel.adapters.storage import load_adapter
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.extractors.registry import check_extractor_name
@@ -82,6 +83,8 @@ def prepare_sampling(config: SampleConfig) -> PreparedSampling:
     if plan.calibration is not None:
         plan.calibration.check_model(transformer)
         plan.calibration.check_run(scheduler, guidance_scale=config.guidance_scale)
+    if plan.adapter is not None:
+        load_adapter(plan.adapter).check(transformer, plan)
     text_tokens = architecture.default_text_tokens if architecture.is_text_conditional else None
     pixels = (size[0] * architecture.pixels_per_cell, size[1] * architecture.pixels_per_cell)
     return PreparedSampling(

@@ -9,10 +9,14 @@ from .config import LoopConfig
 
 
 def build_optimizers(model: nn.Module, config: LoopConfig) -> list[torch.optim.Optimizer]:
-    """The optimisers that together own every parameter of ``model`` exactly once."""
+    """The optimisers that together own every parameter of ``model`` that trains exactly once."""
     matrices = _linear_weights(model) if config.muon_ratio else []
     owned = {id(matrix) for matrix in matrices}
-    others = [parameter for parameter in model.parameters() if id(parameter) not in owned]
+    others = [
+        parameter
+        for parameter in model.parameters()
+        if id(parameter) not in owned and parameter.requires_grad
+    ]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(others, betas=config.betas, weight_decay=config.weight_decay)
     ]
@@ -39,4 +43,5 @@ def set_learning_rate(
 
 
 def _linear_weights(model: nn.Module) -> list[Tensor]:
-    return [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    linear = (module.weight for module in model.modules() if isinstance(module, nn.Linear))
+    return [weight for weight in linear if weight.requires_grad]

@@ -53,6 +53,7 @@ COMMANDS = {
         "--dtype",
         "--batch",
     },
+    "train": {"--set", "--resume"},
     "plans": set(),
     "sample": {"--set", "--shard", "--steal", "--no-steal", "--quiet", "--executor"},
     "reference": {

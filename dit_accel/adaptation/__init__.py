@@ -1,0 +1,1 @@
+"""Fitting the learned parts of a plan to a frozen teacher: `dit-accel train`."""

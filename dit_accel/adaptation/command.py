@@ -1,0 +1,126 @@
+"""What ``dit-accel train`` does: everything is checked before a model is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    GradientAccumulationPlugin,
+    is_tensorboard_available,
+    is_wandb_available,
+)
+
+from dit_accel.adaptation.config import AdaptationConfig
+from dit_accel.adaptation.data_config import TrajectoriesConfig
+from dit_accel.adaptation.prepare import PreparedAdaptation
+from dit_accel.adaptation.session import Session
+from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatch
+from dit_accel.training.checkpoint import read_json, write_json
+
+CONFIG_FILE = "config.json"
+# They decide how long and how often, not what.
+_FREE = ("output", "loop", "trackers", "previews")
+_TOGETHER = (
+    DistributedType.NO,
+    DistributedType.MULTI_CPU,
+    DistributedType.MULTI_GPU,
+    DistributedType.MULTI_NPU,
+    DistributedType.MULTI_XPU,
+)
+
+
+def run(
+    prepared: PreparedAdaptation, advance: Callable[[str], None], resume: bool = False
+) -> Path | None:
+    """Train, or go on training, and write the adapter.
+
+    Args:
+        prepared: what `prepare` has checked.
+        advance: told of whatever is finished.
+        resume: whether to go on with a training that is in the folder already.
+
+    Returns:
+        The adapter's file; `None` in all processes but one.
+
+    Raises:
+        DitAccelError: the folder holds another training, or a loss is no number.
+    """
+    config = prepared.config
+    accelerator = make_accelerator(config)
+    if accelerator.is_main_process:
+        keep_config(config, prepared.plan.to_dict(), resume)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("dit_accel")
+    try:
+        return Session(prepared, accelerator, advance).train()
+    finally:
+        accelerator.end_training()
+
+
+def work_of(config: AdaptationConfig) -> int:
+    """How often `run` will tell its `advance`, for a training that begins."""
+    if not isinstance(config.data, TrajectoriesConfig):
+        return config.loop.steps
+    return config.loop.steps - (-config.data.samples // config.data.batch_size)
+
+
+def make_accelerator(config: AdaptationConfig) -> Accelerator:
+    """As accelerate's own configuration and environment say.
+
+    Raises:
+        UnsupportedError: it shards the model.
+        DitAccelError: a tracker is not installed.
+    """
+    installed = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
+    for name in config.trackers:
+        if not installed[name]:
+            remedy = f"pip install {name}, or trackers: []"
+            raise DitAccelError("trackers: " + mismatch(name, "a package that is there", remedy))
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        log_with=list(config.trackers) or None,
+        project_dir=str(config.folder),
+        # Batches are accumulated by the loop, whatever the environment says.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        # A step of the run at which the plan does less leaves parts without a gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    if accelerator.distributed_type not in _TOGETHER:
+        raise UnsupportedError(
+            f"accelerate: {accelerator.distributed_type} shards the model, which a plan's hooks do"
+            " not bear, expected one process or data parallelism; choose multi-GPU in accelerate"
+            " config, and gradient_checkpointing: true if memory is short"
+        )
+    return accelerator
+
+
+def keep_config(config: AdaptationConfig, plan: dict[str, Any], resume: bool) -> None:
+    """Write down what is trained, or refuse to go on with something else.
+
+    Raises:
+        DitAccelError: there is a training, and it is not to be gone on with.
+        PlanError: there is another one; names every key that differs.
+    """
+    path = config.folder / CONFIG_FILE
+    if path.exists() and not resume:
+        expected = "a folder without a training in it"
+        remedy = "pass --resume to go on with that one, or choose another output"
+        raise DitAccelError("output: " + mismatch(config.output, expected, remedy))
+    document = json.loads(json.dumps({**config.model_dump(mode="json"), "plan": plan}))
+    if path.exists():
+        former = read_json(path)
+        problems = [
+            f"{key}: {document[key]} here, {former.get(key)} where it was begun; take the former,"
+            " or choose another output"
+            for key in document
+            if key not in _FREE and document[key] != former.get(key)
+        ]
+        if problems:
+            raise PlanError(*problems, source=str(path))
+    write_json(document, path)

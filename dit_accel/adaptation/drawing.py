@@ -1,0 +1,69 @@
+"""Which samples at which step of the run: a pure function of the number of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dit_accel.adaptation.noise_levels import NoiseLevels
+from dit_accel.adaptation.samples import Batch, Source
+from dit_accel.training.loop import step_generator
+
+# One a purpose, of one seed.
+_TRAINING, _HELD_OUT = 32, 33
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws the batches of one adaptation.
+
+    Attributes:
+        source: of the samples; the last `held_out` of them are never trained on.
+        levels: of the run.
+        steps: of the run that are trained.
+        batch_size: samples, over all processes.
+        dropout: share of them without their condition.
+        held_out: samples for the score.
+        seed: of everything.
+        share: of each batch that this process computes: `(process, processes)`.
+    """
+
+    source: Source
+    levels: NoiseLevels
+    steps: tuple[int, ...]
+    batch_size: int
+    dropout: float
+    held_out: int
+    seed: int
+    share: tuple[int, int] = (0, 1)
+
+    def training(self, number: int) -> tuple[Batch, int]:
+        """Batch `number` and its step of the run.
+
+        One step a batch, because all of its rows have the same tokens; the same in all processes,
+        which then take equally long.
+        """
+        generator = step_generator(self.seed, _TRAINING, number)
+        step = self.levels.draw_step(self.steps, generator)
+        count = len(self.source) - self.held_out
+        samples = torch.randint(count, (self.batch_size,), generator=generator)
+        dropped = torch.rand(self.batch_size, generator=generator) < self.dropout
+        return _share(self.source.batch(samples, dropped, step, generator), *self.share), step
+
+    def scoring(self, step: int) -> Batch:
+        """All held-out samples at one step, with their conditions; the same at every call."""
+        generator = step_generator(self.seed, _HELD_OUT, step)
+        samples = torch.arange(len(self.source) - self.held_out, len(self.source))
+        return self.source.batch(
+            samples, torch.zeros(len(samples), dtype=torch.bool), step, generator
+        )
+
+
+def _share(batch: Batch, process: int, processes: int) -> Batch:
+    if processes == 1:
+        return batch
+    rows = slice(process, None, processes)
+    outputs = None if batch.outputs is None else batch.outputs[rows]
+    target = None if batch.target is None else batch.target[rows]
+    return Batch(batch.states[rows], batch.timesteps[rows], batch.conditions[rows], outputs, target)

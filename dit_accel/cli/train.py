@@ -1,0 +1,44 @@
+"""``dit-accel train``: fit the learned parts of a plan to a frozen teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file, as in configs/adapt/.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value: path.to.key=value; repeat."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is in the output folder.")
+    ] = False,
+) -> None:
+    """Fit the learned parts of a plan, or parts of the model, to the same model run densely.
+
+    The adapter comes to lie in OUTPUT/adapter, which is a plan: dit-accel generate --plan
+    OUTPUT/adapter. Start several processes with accelerate launch -m dit_accel.cli train CONFIG.
+    """
+    from dit_accel.adaptation.command import run, work_of
+    from dit_accel.adaptation.config import load_config
+    from dit_accel.adaptation.prepare import prepare
+    from dit_accel.adapters.storage import load_adapter
+    from dit_accel.cli.progress import progress_bar
+
+    prepared = prepare(load_config(config, set_ or ()))
+    with progress_bar("train", work_of(prepared.config)) as advance:
+        path = run(prepared, advance, resume)
+    if path is None:
+        return
+    score = load_adapter(path).record.score
+    Console().print(
+        f"error of the outputs {score['relative_error']:.2%} of the teacher's, which was"
+        f" {score['relative_error_untrained']:.2%} before\nadapter: {path}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,77 @@
+"""What a config may not say, and what the message says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_adaptations import document
+
+from dit_accel.adaptation.config import AdaptationConfig, load_config
+from dit_accel.adaptation.prepare import prepare
+from dit_accel.errors import DitAccelError, PlanError
+
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"trian": "new"}, "trian: unknown key .*did you mean 'train'"),
+    ({"train": "norm"}, r"train: got \"norm\".*did you mean 'new\+norm'"),
+    ({"loop": {"stepz": 3}}, "loop.stepz: unknown key"),
+    ({"loop": {"learning_rate": "1e-4"}}, "loop.learning_rate: .*without quotes"),
+    ({"data": {"kind": "trajectory"}}, "data.kind: .*one of trajectories, folder"),
+    ({"data": {"sample": 3}}, "data.sample: unknown key"),
+    ({"data": 3}, "data: got 3, expected a mapping"),
+    ({"data": {"kind": "trajectories", "samples": 4}}, "data.samples: got 4 and held_out 4"),
+    ({"objective": {"distillation": 0.0}}, "objective: expected a weight above 0"),
+    ({"objective": {"denoising": 1.0}}, "objective.denoising: trajectories hold no clean"),
+    ({"objective": {"weighting": "snr"}}, "objective.weighting: .*min_snr"),
+    ({"run": {"guidance_scale": 1.0}}, "condition_dropout: trajectories without guidance"),
+    ({"run": {"scheduler": "DDIMM"}}, "run.scheduler: .*did you mean 'DDIM'"),
+    ({"trackers": ["tensorbord"]}, "trackers"),
+    ({"train": "lora", "loop": {"muon_ratio": 3.0}}, "loop.muon_ratio: Muon is for whole"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), MISTAKES)
+def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: str):
+    with pytest.raises(PlanError, match=message):
+        AdaptationConfig(**document(tmp_path, tmp_path, **changes))
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"model": "no-such-model"}, "model: got"),
+    ({"plan": {"exact": True}}, "nothing to adapt to"),
+    ({"plan": {"density": {"kind": "pooled", "pool": 1}}}, "does nothing on this model's 8x8"),
+    ({"plan": {"density": {"kind": "pooled", "pool": 2, "layers": [2, 9]}}}, "density.layers"),
+    ({"data": {"kind": "trajectories", "prompts": ["a cat"]}}, "data.prompts: .*labels"),
+    ({"data": {"kind": "trajectories", "labels": [7, "moon"]}}, "data.labels"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED)
+def test_refused_before_a_model_is_loaded(tiny_dit, tmp_path, changes, message):
+    config = AdaptationConfig(**{**document(tiny_dit, tmp_path), **changes})
+    with pytest.raises(DitAccelError, match=message):
+        prepare(config)
+
+
+def test_a_model_that_reads_texts_needs_some(tiny_pixart, tmp_path):
+    config = AdaptationConfig(**document(tiny_pixart, tmp_path))
+    with pytest.raises(DitAccelError, match=r"data.prompts: missing; .* reads texts"):
+        prepare(config)
+
+
+def test_new_parts_are_trained_where_the_plan_acts_and_the_rest_at_every_step(tiny_dit, tmp_path):
+    steps = {
+        train: prepare(AdaptationConfig(**document(tiny_dit, tmp_path, train=train))).steps
+        for train in ("new", "new+norm")
+    }
+    assert steps == {"new": (0, 1), "new+norm": (0, 1, 2, 3)}
+
+
+def test_set_changes_one_value(tiny_dit, tmp_path):
+    import yaml
+
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(document(tiny_dit, tmp_path)))
+    config = load_config(path, ["loop.steps=9", "objective.features=0.5"])
+    assert (config.loop.steps, config.objective.features) == (9, 0.5)

@@ -1,0 +1,139 @@
+"""Where an adapter is looked for; the Hub is a stand-in here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dit_accel import Plan, PlanError
+from dit_accel.adapters import hub, source
+from dit_accel.adapters.adapter import Adapter
+from dit_accel.adapters.record import AdapterRecord
+from dit_accel.adapters.storage import load_adapter, save_adapter
+
+
+def some_adapter() -> Adapter:
+    record = AdapterRecord(
+        plan={"density": {"kind": "pooled", "pool": 2}},
+        base="PixArt-alpha/PixArt-XL-2-512x512",
+        model="m",
+        weights=(1.0,),
+        trains="lora",
+        steps=1,
+    )
+    return Adapter(record, {"base.a": torch.zeros(2)})
+
+
+def test_a_hub_id_is_downloaded_by_the_name_of_the_file(tmp_path, monkeypatch):
+    path = save_adapter(some_adapter(), tmp_path)
+    asked: list[Any] = []
+
+    def download(name: str, file: str, revision: str | None) -> str:
+        asked.append((name, file, revision))
+        return str(path)
+
+    monkeypatch.setattr(source, "hf_hub_download", download)
+    assert load_adapter("someone/density").record == some_adapter().record
+    assert load_adapter("someone/density@v2").record == some_adapter().record
+    assert asked == [
+        ("someone/density", "adapter.safetensors", None),
+        ("someone/density", "adapter.safetensors", "v2"),
+    ]
+
+
+def test_what_is_nowhere_is_refused(monkeypatch, tmp_path):
+    def fails(*args: Any, **kwargs: Any) -> str:
+        raise OSError("no network\nat all")
+
+    monkeypatch.setattr(source, "hf_hub_download", fails)
+    with pytest.raises(PlanError, match=r"got \"someone/none\".*the Hub did not give it.*network"):
+        load_adapter("someone/none")
+    with pytest.raises(PlanError, match=r"adapter: got .*a folder with adapter.safetensors"):
+        load_adapter(str(tmp_path / "missing" / "a"))
+
+
+def test_shipped_ones_go_by_model_and_name(tmp_path, monkeypatch):
+    path = save_adapter(some_adapter(), tmp_path / "built")
+    folder = tmp_path / "shipped" / "dit-photos" / "adapters"
+    folder.mkdir(parents=True)
+    path.rename(folder / "density.safetensors")
+    monkeypatch.setattr(source, "reference_model_folder", lambda name: tmp_path / "shipped" / name)
+    assert load_adapter("dit-photos/density").record == some_adapter().record
+
+
+def test_other_files_are_refused(tmp_path: Path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(PlanError, match=r"no dit_accel.adapter in its header"):
+        load_adapter(tmp_path / "other.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    with pytest.raises(PlanError, match="cannot be read as an adapter"):
+        load_adapter(tmp_path / "broken.safetensors")
+
+
+def test_a_plan_names_it_from_its_own_folder(tmp_path, monkeypatch):
+    save_adapter(some_adapter(), tmp_path / "a")
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("density: {kind: pooled, pool: 2}\nadapter: a\n")
+    monkeypatch.chdir("/")
+    loaded = Plan.load(plan)
+    assert loaded.adapter == str(tmp_path / "a")
+    assert Plan.load(loaded.to_dict()) == loaded
+    assert loaded.fingerprint != Plan.load({"density": {"kind": "pooled", "pool": 2}}).fingerprint
+    assert not Plan(adapter="x").is_empty
+
+
+def test_push_uploads_the_folder_with_its_card(tmp_path, monkeypatch):
+    calls: dict[str, Any] = {}
+
+    class Api:
+        def __init__(self, token: str | None) -> None:
+            calls["token"] = token
+
+        def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> None:
+            calls["repo"] = (repo_id, private, exist_ok)
+
+        def upload_folder(self, repo_id: str, folder_path: str) -> str:
+            calls["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+            calls["card"] = (Path(folder_path) / "README.md").read_text()
+            return f"https://huggingface.co/{repo_id}"
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+    address = hub.push_to_hub(some_adapter(), "me/density", private=True, token="t")
+    assert address == "https://huggingface.co/me/density"
+    assert calls["repo"] == ("me/density", True, True) and calls["token"] == "t"
+    assert calls["files"] == ["README.md", "adapter.safetensors", "plan.yaml"]
+    assert "base_model: PixArt-alpha/PixArt-XL-2-512x512" in calls["card"]
+
+
+def test_a_set_of_samples_knows_which_file_it_was_made_with(tmp_path):
+    from saved_pipelines import save_tiny_dit
+
+    from dit_accel.calibration_record import model_hash
+    from dit_accel.measure.architectures import load_architecture
+    from dit_accel.sampling.preparing import prepare_sampling
+    from dit_accel.sampling.sample_config import DataConfig, SampleConfig
+
+    model = save_tiny_dit(tmp_path / "model")
+    config = SampleConfig(
+        model=str(model),
+        plan=str(tmp_path / "a"),
+        num_samples=1,
+        num_inference_steps=2,
+        data=DataConfig(labels="uniform"),
+    )
+    found = model_hash(load_architecture(str(model)).build("meta"))
+    name = "transformer_blocks.0.norm1.linear.bias"
+    seen = []
+    for value in (0.0, 1.0):
+        record = some_adapter().record.model_copy(update={"model": found})
+        save_adapter(Adapter(record, {f"base.{name}": torch.full((192,), value)}), tmp_path / "a")
+        seen.append(prepare_sampling(config).identity["adapter"])
+    assert seen[0] != seen[1]
+    save_adapter(some_adapter(), tmp_path / "a")
+    with pytest.raises(PlanError, match="trained on PixArt-alpha"):
+        prepare_sampling(config)
