@@ -16,6 +16,7 @@ import torch
 
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.call_run import CallRun
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
 from dit_accel.tokens.grid import Grid
@@ -41,12 +42,14 @@ class GuidanceRun(CallRun):
 
     def __init__(self, config: CacheConfig, num_samples: int, conditional_first: bool) -> None:
         super().__init__(config, num_samples, rows_per_sample=2)
+        assert isinstance(config.predictor, SnapshotPredictor)  # others work at site output alone
+        self._predictor = config.predictor
         first = 0 if conditional_first else num_samples
         self._conditional = range(first, first + num_samples)
-        self._timeline = RowTimeline(config.predictor.snapshots)
+        self._timeline = RowTimeline(self._predictor.snapshots)
         dtype = torch.float32 if config.history == "float32" else None
-        self._ring = Ring(config.predictor.snapshots, num_samples, dtype)
-        if config.predictor.inputs:
+        self._ring = Ring(self._predictor.snapshots, num_samples, dtype)
+        if self._predictor.inputs:
             self._ring.inputs = Ring(1, num_samples, dtype)
         self._table: torch.Tensor | None = None
         self._places: torch.Tensor | None = None
@@ -76,7 +79,7 @@ class GuidanceRun(CallRun):
             self._places = self._ring.places(timeline.slot, device)
             return
         self.mode = "none"
-        predictor, now = self.config.predictor, (timeline.steps, step)
+        predictor, now = self._predictor, (timeline.steps, step)
         remembered = timeline.in_slots(predictor.weights(*now))
         weights = np.append(remembered, predictor.input_weights(*now))
         if self._table is None:

@@ -13,6 +13,7 @@ import torch
 
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.norm_guard import NormGuard
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.present_rows import PresentRows, SpanHistory
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.timeline import RowTimeline
@@ -42,6 +43,8 @@ class SpanMemory:
         spans: list[range],
         token_grid: Grid | None = None,
     ) -> None:
+        assert isinstance(config.predictor, SnapshotPredictor)  # others work at site output alone
+        self._predictor = config.predictor
         self.config, self.spans, self.num_rows = config, spans, num_rows
         self._token_grid = token_grid
         capacity = config.snapshots
@@ -50,7 +53,7 @@ class SpanMemory:
         self.rings: dict[int, Ring] = {}
         for span in spans:
             ring = Ring(capacity, num_rows, dtype, self._new_guard())
-            ring.inputs = Ring(1, num_rows, dtype) if config.predictor.inputs else None
+            ring.inputs = Ring(1, num_rows, dtype) if self._predictor.inputs else None
             self.rings.update(dict.fromkeys(span, ring))
         self.rows = range(num_rows)
         self.weights: torch.Tensor | None = None
@@ -87,7 +90,7 @@ class SpanMemory:
     def weigh(self, device: torch.device) -> None:
         """Settle the weights of this step's forecasts; they speak of the history before it."""
         first, dtype = self.rows.start, next(iter(self.rings.values())).weight_dtype
-        predictor = self.config.predictor
+        predictor = self._predictor
         unseen = (np.empty(0), np.zeros(predictor.inputs))
         made: dict[tuple[int, ...], Any] = {(): unseen}
         columns = []
@@ -127,7 +130,7 @@ class SpanMemory:
             # Where in the rings each present row's newest snapshot goes.
             places = [self.timelines[row].slot * self.num_rows + row for row in self.rows]
             self._places = torch.tensor(places).to(device, non_blocking=True)
-            if self.config.predictor.inputs:
+            if self._predictor.inputs:
                 self._input_places = torch.tensor(self.rows).to(device, non_blocking=True)
 
     def doubts(self, rows_per_sample: int) -> torch.Tensor | None:
@@ -175,7 +178,7 @@ class SpanMemory:
         assert ring.buffer is not None
         first, stop, kept = self.rows.start, self.rows.stop, ring.capacity
         present = ring.buffer[:, first:stop]
-        forecast = self.config.predictor.combine(present, self.weights[:kept], self._prepared)
+        forecast = self._predictor.combine(present, self.weights[:kept], self._prepared)
         if ring.inputs is None or start is None:
             return forecast
         return ring.inputs.add_change(forecast, start, self.weights[kept], first, stop)

@@ -84,7 +84,7 @@ def test_a_plan_keeps_the_forecast_of_the_high_band() -> None:
     assert Plan.from_yaml(short.to_yaml()) == short
 
 
-@pytest.mark.parametrize("kind", ["curvature", "frequency"])
+@pytest.mark.parametrize("kind", ["curvature", "frequency", "multistep"])
 def test_the_high_band_takes_a_linear_predictor(kind: str) -> None:
     predictor = {"kind": "frequency", "high": kind}
     with pytest.raises(PlanError, match=r"predictor\.high: .*expected a linear predictor"):

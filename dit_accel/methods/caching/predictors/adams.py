@@ -9,12 +9,12 @@ from pydantic import Field
 
 from dit_accel.forecast.predictors.adams import adams_weights
 from dit_accel.forecast.predictors.nodes import Weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="adams")
-class Adams(Predictor):
+class Adams(SnapshotPredictor):
     """`predictor: {kind: adams, order: 2}`.
 
     Args:

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from dit_accel.errors import RunError
 from dit_accel.forecast.predictors.nodes import Weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
 from dit_accel.strict_model import StrictModel, built
@@ -53,7 +53,7 @@ class StepWeights(StrictModel):
 
 
 @register("predictor", kind="calibrated")
-class Calibrated(Predictor):
+class Calibrated(SnapshotPredictor):
     """`predictor: {kind: calibrated, table: […]}`, as `dit_accel.calibrate` writes it.
 
     Args:

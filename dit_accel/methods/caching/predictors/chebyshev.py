@@ -9,12 +9,12 @@ from pydantic import Field
 
 from dit_accel.forecast.predictors.chebyshev import chebyshev_weights
 from dit_accel.forecast.predictors.nodes import Weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="chebyshev")
-class Chebyshev(Predictor):
+class Chebyshev(SnapshotPredictor):
     """`predictor: {kind: chebyshev, nodes: 3}`.
 
     Args:

@@ -27,7 +27,7 @@ from dit_accel.forecast.predictors.curvature import (
     weights_of_tokens,
 )
 from dit_accel.forecast.predictors.nodes import Weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.present_rows import NewestFirst, PresentRows
 from dit_accel.methods.registry import register
 
@@ -42,7 +42,7 @@ class _Prepared:
 
 
 @register("predictor", kind="curvature")
-class Curvature(Predictor):
+class Curvature(SnapshotPredictor):
     """`predictor: {kind: curvature, stable: 0.2, chaotic: 0.8, max_skips: 2}`.
 
     Until a row was computed three times it is reused.

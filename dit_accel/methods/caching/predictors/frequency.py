@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from dit_accel.forecast.predict import weighted_sum
 from dit_accel.forecast.predictors.frequency import mix_bands
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.methods.caching.predictors.polynomial import Polynomial
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.present_rows import NewestFirst, PresentRows
 from dit_accel.methods.reading import read_method
 from dit_accel.methods.registry import register
@@ -32,8 +32,15 @@ class _Prepared:
     grid: Grid
 
 
+def _linear(value: Any) -> Any:
+    high = read_method(value, "predictor")
+    if not isinstance(high, SnapshotPredictor) or not high.is_linear:
+        raise ValueError("expected a linear predictor; write for instance high: polynomial")
+    return high
+
+
 @register("predictor", kind="frequency")
-class Frequency(Predictor):
+class Frequency(SnapshotPredictor):
     """`predictor: {kind: frequency, cutoff: 0.1, high: {kind: polynomial, order: 2}}`.
 
     Args:
@@ -45,17 +52,10 @@ class Frequency(Predictor):
 
     is_linear: ClassVar[bool] = False
     kind: Literal["frequency"] = "frequency"
-    high: Annotated[
-        SerializeAsAny[Predictor], BeforeValidator(lambda value: read_method(value, "predictor"))
-    ] = Polynomial(order=2)
+    high: Annotated[SerializeAsAny[SnapshotPredictor], BeforeValidator(_linear)] = Polynomial(
+        order=2
+    )
     cutoff: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
-
-    @field_validator("high")
-    @classmethod
-    def _linear(cls, high: Predictor) -> Predictor:
-        if not high.is_linear:
-            raise ValueError("expected a linear predictor; write for instance high: polynomial")
-        return high
 
     @property
     def snapshots(self) -> int:

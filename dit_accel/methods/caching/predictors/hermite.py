@@ -9,12 +9,12 @@ from pydantic import Field
 
 from dit_accel.forecast.predictors.hermite import hermite_weights
 from dit_accel.forecast.predictors.nodes import Weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="hermite")
-class Hermite(Predictor):
+class Hermite(SnapshotPredictor):
     """`predictor: {kind: hermite, order: 2, sigma: 0.5}`.
 
     Args:

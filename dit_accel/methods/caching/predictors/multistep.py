@@ -5,13 +5,11 @@ The maths is in `dit_accel.forecast.predictors.multistep`. `dit_accel.calibrate`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from dit_accel.errors import RunError
-from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.methods.caching.predictors.predictor import Predictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
@@ -85,10 +83,6 @@ class Multistep(Predictor):
             f"multistep combines predictions of the data, and site {site.method} remembers"
             " something else; use site output, or predictor calibrated"
         )
-
-    def weights(self, steps: Sequence[int], target: int) -> Weights:
-        """Not by steps alone: see `row`."""
-        raise NotImplementedError("multistep has weights for two frequency bands: use row")
 
     def row(self, step: int) -> MultistepRow:
         """The scalars of a step.

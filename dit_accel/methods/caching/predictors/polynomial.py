@@ -9,12 +9,12 @@ from pydantic import Field
 
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.forecast.predictors.polynomial import newton_weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="polynomial")
-class Polynomial(Predictor):
+class Polynomial(SnapshotPredictor):
     """`predictor: {kind: polynomial, order: 1, damping: 1.0}`.
 
     Args:

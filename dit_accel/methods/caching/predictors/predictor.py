@@ -1,8 +1,8 @@
-"""What every predictor has in common.
+"""What predictors have in common, and what those have that forecast from snapshots of one site.
 
-Most are weight vectors over raw snapshots, computed on the host in float64 from the true positions
-of the computed steps (`dit_accel.forecast.predictors`). Others say how they `combine` snapshots,
-and `prepare` what they need of the host for it before the step.
+Most of these are weight vectors over raw snapshots, computed on the host in float64 from the true
+positions of the computed steps (`dit_accel.forecast.predictors`). Others say how they `combine`
+snapshots, and `prepare` what they need of the host for it before the step.
 """
 
 from __future__ import annotations
@@ -34,6 +34,24 @@ class Predictor(MethodConfig):
     def snapshots(self) -> int:
         """`K`, the most snapshots that are kept."""
 
+    @property
+    def inputs(self) -> int:
+        """How many snapshots of what enters the site are kept beside: 0 or 1."""
+        return 0
+
+    def works_at(self, site: Site) -> str | None:
+        """Why this predictor makes no sense at `site`, with the remedy; `None` where it does."""
+        if self.is_linear or not (site.is_guidance or site.modules):
+            return None
+        return (
+            f"{self.method} looks at the tokens of the residual stream, and site {site.method}"
+            " remembers something else; use predictor reuse or polynomial, or site model or deep"
+        )
+
+
+class SnapshotPredictor(Predictor):
+    """One that makes its forecast of what one site gave at earlier steps."""
+
     @abstractmethod
     def weights(self, steps: Sequence[int], target: int) -> Weights:
         """Weights `[len(steps)]`, newest first.
@@ -42,11 +60,6 @@ class Predictor(MethodConfig):
             steps: when the snapshots at hand were computed, newest first; at most `snapshots`.
             target: the step to forecast.
         """
-
-    @property
-    def inputs(self) -> int:
-        """How many snapshots of what enters the site are kept beside: 0 or 1."""
-        return 0
 
     def input_weights(self, steps: Sequence[int], target: int) -> Weights:
         """Weights `[inputs]` of the change of what enters since the newest snapshot.
@@ -72,12 +85,3 @@ class Predictor(MethodConfig):
             prepared: by `prepare`.
         """
         return weighted_sum(snapshots, weights)
-
-    def works_at(self, site: Site) -> str | None:
-        """Why this predictor makes no sense at `site`, with the remedy; `None` where it does."""
-        if self.is_linear or not (site.is_guidance or site.modules):
-            return None
-        return (
-            f"{self.method} looks at the tokens of the residual stream, and site {site.method}"
-            " remembers something else; use predictor reuse or polynomial, or site model or deep"
-        )

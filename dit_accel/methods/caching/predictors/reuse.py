@@ -7,12 +7,12 @@ from typing import Literal
 
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.forecast.predictors.reuse import reuse_weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="reuse")
-class Reuse(Predictor):
+class Reuse(SnapshotPredictor):
     """`predictor: reuse`."""
 
     kind: Literal["reuse"] = "reuse"

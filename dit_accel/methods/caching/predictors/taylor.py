@@ -9,12 +9,12 @@ from pydantic import Field
 
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.forecast.predictors.taylor import taylor_weights
-from dit_accel.methods.caching.predictors.predictor import Predictor
+from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.registry import register
 
 
 @register("predictor", kind="taylor")
-class Taylor(Predictor):
+class Taylor(SnapshotPredictor):
     """`predictor: {kind: taylor, order: 1}`.
 
     Args:
