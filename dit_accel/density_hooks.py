@@ -25,6 +25,7 @@ from dit_accel.nn.paper_segment import PaperSegment
 from dit_accel.nn.pooling_attention import pooling_attention
 from dit_accel.nn.sparse_segment import SparseSegment
 from dit_accel.segment_state import SegmentState
+from dit_accel.tokens.cells import Cells, cells_between
 from dit_accel.tokens.grid import Grid
 from dit_accel.tokens.positions import window_centres
 
@@ -39,13 +40,14 @@ class DensityAttentionHook(ModelHook):
 
     Attributes:
         pools: whether it is over the mean token.
-        context: modulated tokens that keys and values are made of, `None` for the queries' own.
+        context: makes the modulated tokens that keys and values are of, `None` for the queries'
+            own. It is called in here, where offloaded weights of the block are in place.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pools = False
-        self.context: torch.Tensor | None = None
+        self.context: Callable[[], torch.Tensor] | None = None
 
     def new_forward(
         self,
@@ -60,7 +62,7 @@ class DensityAttentionHook(ModelHook):
             return pooling_attention(lambda token: forward(token, **kwargs), hidden_states)
         if self.context is not None:
             refuse_fused(module)
-            encoder_hidden_states = self.context
+            encoder_hidden_states = self.context()
         return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
 
 
@@ -103,16 +105,17 @@ class DensityBlockHook(ModelHook):
             return forward(hidden_states, **kwargs)
         place, context = cell.place, None
         if place.enters:
-            hidden_states = state.enter(hidden_states, cell)
+            hidden_states = state.enter(hidden_states)
         if place.role == "merge":
             context = state.dense
         if place.role == "recover":
-            context, hidden_states = hidden_states, state.leave(hidden_states, cell)
+            context, hidden_states = hidden_states, state.leave(hidden_states)
         if context is not None:
-            self._attention.context = self._modulate(module, context, kwargs)
+            tokens = context
+            self._attention.context = lambda: self._modulate(module, tokens, kwargs)
         hidden_states = forward(hidden_states, **kwargs)
         self._attention.context = None
-        return state.leave(hidden_states, cell) if place.leaves else hidden_states
+        return state.leave(hidden_states) if place.leaves else hidden_states
 
 
 class DensityHooks:
@@ -143,7 +146,9 @@ class DensityHooks:
             learned = _fresh(transformer, config, layout.segments)
         self.learned = learned
         self.states = [SegmentState(part) for part in _segments(learned)]
-        self._positions: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._made_for: tuple[Any, ...] = ()
+        self._positions: dict[Grid, torch.Tensor] = {}
+        self._cells: dict[Grid, Cells] = {}
         self._attentions: list[DensityAttentionHook] = []
         self._blocks: list[DensityBlockHook] = []
         for block, place in zip(blocks, layout.places(), strict=True):
@@ -171,23 +176,26 @@ class DensityHooks:
         known = next((cell for cell in cells if cell is not None), None)
         if known is None:
             return
-        self.learned.to(latents.device)
-        positions = self._positions_of(transformer, latents, known.full, known.grid)
+        _follow(self.learned, latents.device)
+        with torch.inference_mode(False):  # training may follow, and needs them for backward
+            self._make(transformer, latents, known.full, known.grid)
+        positions = self._positions[known.grid], self._positions[known.full]
         for state in self.states:
-            state.grids, state.positions = (known.full, known.grid), positions
+            state.cells, state.positions = self._cells[known.grid], positions
+            state.differentiates = torch.is_grad_enabled()
 
-    def _positions_of(
-        self, transformer: nn.Module, latents: torch.Tensor, full: Grid, grid: Grid
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Made once for a grid; later runs find them."""
-        key = (full, grid, latents.device, latents.dtype)
-        if key not in self._positions:
-            made = [
-                self._backbone.position_embedding(transformer, *window_centres(full, each), full)
-                for each in (grid, full)
-            ]
-            self._positions[key] = (made[0].to(latents), made[1].to(latents))
-        return self._positions[key]
+    def _make(self, transformer: nn.Module, latents: torch.Tensor, full: Grid, grid: Grid) -> None:
+        """Maps and embeddings of a grid: once, for as long as the model's own stays the same."""
+        wanted = (full, latents.device, latents.dtype)
+        if wanted != self._made_for:
+            self._made_for, self._positions, self._cells = wanted, {}, {}
+        if grid not in self._cells:
+            self._cells[grid] = cells_between(full, grid, latents.device)
+        for each in (grid, full):
+            if each not in self._positions:
+                points = window_centres(full, each)
+                made = self._backbone.position_embedding(transformer, *points, full)
+                self._positions[each] = made.to(latents)
 
     def forget(self) -> None:
         """Let go of the tokens of a run."""
@@ -203,9 +211,20 @@ def _fresh(transformer: Any, config: SparseDensity, count: int) -> nn.ModuleDict
     model = transformer.config
     channels = model.num_attention_heads * model.attention_head_dim
     dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
+    # The weights of an offloaded model are elsewhere; the parts follow its latents.
+    device = torch.device("cpu") if weight.is_meta else weight.device
     make = FORMS[config.form]
-    parts = [make(channels, device=weight.device, dtype=dtype) for _ in range(count)]
+    with torch.inference_mode(False):  # whoever generates first may train later
+        parts = [make(channels, device=device, dtype=dtype) for _ in range(count)]
     return nn.ModuleDict({f"segment_{index}": part for index, part in enumerate(parts)})
+
+
+def _follow(learned: nn.ModuleDict, device: torch.device) -> None:
+    """Bring the parts to where the latents are."""
+    first = next(learned.parameters(), None)
+    if first is not None and first.device != device:
+        with torch.inference_mode(False):
+            learned.to(device)
 
 
 def _segments(learned: nn.ModuleDict) -> list[SparseSegment]:

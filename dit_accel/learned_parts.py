@@ -32,7 +32,8 @@ def learned_parts(target: Any) -> nn.ModuleDict:
 def fixed_density(target: Any, grid: tuple[int, int] | None) -> Iterator[None]:
     """Run every step on one grid, whatever the schedule of the plan says.
 
-    For training and calibration, where a step is drawn and not reached.
+    For training and calibration, where a step is drawn and not reached. Keep the backward pass
+    inside: gradient checkpointing computes the forward again in it.
 
     Args:
         target: an accelerated pipeline or transformer with a density method.

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from dit_accel.methods.sparse_density import SparseCell
+from dit_accel.errors import UnsupportedError
 from dit_accel.nn.sparse_segment import SparseSegment
-from dit_accel.tokens.grid import Grid
+from dit_accel.tokens.cells import Cells
 
 
 class SegmentState:
     """Overwritten by each forward as it enters the segment.
 
-    Nothing is let go of as it leaves: gradient checkpointing computes the blocks again in the
-    opposite order.
+    Where gradients are recorded nothing is let go of as it leaves: checkpointing computes the
+    blocks again in the opposite order.
 
     Args:
         parts: what is learned.
@@ -24,13 +24,16 @@ class SegmentState:
         dense: the dense map that the segment began with, ``[R, N, C]``.
         entered: the sparse tokens before the first block, ``[R, M, C]``.
         left: those after the last, ``[R, M, C]``.
-        grids: the dense grid and the sparse one.
+        cells: the dense grid and the sparse one, of the forward that runs.
+        keeps: whether the tokens stay after the segment, for whoever looks at them.
+        differentiates: whether the forward records gradients.
         positions: embeddings of the sparse and of the dense grid, ``[M, C]`` and ``[N, C]``.
     """
 
     def __init__(self, parts: SparseSegment) -> None:
         self.parts = parts
-        self.grids = (Grid(1, 1), Grid(1, 1))
+        self.keeps = self.differentiates = False
+        self.cells: Cells | None = None
         self.positions: tuple[torch.Tensor, torch.Tensor] | None = None
         self.forget()
 
@@ -45,17 +48,31 @@ class SegmentState:
         self.entered: torch.Tensor | None = None
         self.left: torch.Tensor | None = None
 
-    def enter(self, dense: torch.Tensor, cell: SparseCell) -> torch.Tensor:
-        """``[R, N, C] -> [R, M, C]``."""
-        assert self.positions is not None
+    def enter(self, dense: torch.Tensor) -> torch.Tensor:
+        """``[R, N, C] -> [R, M, C]``.
+
+        Raises:
+            UnsupportedError: under a reentrant checkpoint, which hides from the gradient what
+                blocks hand each other beside their arguments.
+        """
+        if self.differentiates and not torch.is_grad_enabled():
+            raise UnsupportedError(
+                "gradient checkpointing: a reentrant one loses the gradients of density segments;"
+                " expected use_reentrant=False, as diffusers' enable_gradient_checkpointing() has"
+            )
+        assert self.positions is not None and self.cells is not None
         self.dense = dense
-        self.entered = self.parts.enter(dense, cell.full, cell.grid, self.positions[0])
+        self.entered = self.parts.enter(dense, self.cells, self.positions[0])
         return self.entered
 
-    def leave(self, sparse: torch.Tensor, cell: SparseCell) -> torch.Tensor:
+    def leave(self, sparse: torch.Tensor) -> torch.Tensor:
         """``[R, M, C] -> [R, N, C]``."""
-        assert self.positions is not None and self.dense is not None and self.entered is not None
+        assert self.positions is not None and self.cells is not None
+        assert self.dense is not None and self.entered is not None
         self.left = sparse
-        return self.parts.leave(
-            sparse, self.entered, self.dense, cell.full, cell.grid, self.positions[1]
+        recovered = self.parts.leave(
+            sparse, self.entered, self.dense, self.cells, self.positions[1]
         )
+        if not (self.keeps or self.differentiates):
+            self.forget()
+        return recovered

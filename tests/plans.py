@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+SPARSE: dict[str, Any] = {
+    "kind": "sparse",
+    "pool": {"schedule": "steps", "values": [3, 2], "at": [0.5]},
+}
+"""Two grids, the first of which divides no side; layouts of whatever depth the model has."""
+
 PLANS: dict[str, dict[str, Any]] = {
     "interval_reuse": {
         "cache": {"predictor": "reuse", "policy": {"kind": "interval", "interval": 2}}
@@ -68,6 +74,14 @@ PLANS: dict[str, dict[str, Any]] = {
         }
     },
     "pooled": {"density": {"kind": "pooled", "pool": 2, "layers": [1, 3]}},
+    "sparse": {"density": SPARSE},
+    "sparse_cached": {
+        "density": SPARSE,
+        "cache": {
+            "predictor": {"kind": "polynomial", "order": 1},
+            "policy": {"kind": "interval", "interval": 2},
+        },
+    },
     "tome2d": {
         "merge": {
             "kind": "tome2d",
@@ -95,6 +109,7 @@ REMEMBERING = [
     "first_block",
     "deep_guidance",
     "tome2d",
+    "sparse_cached",
     "combined",
 ]
 """Plans that carry something from step to step; every cache by itself: test_every_combination."""
@@ -118,6 +133,7 @@ NEUTRAL_PLANS: dict[str, dict[str, Any]] = {
     "threshold_0": {"cache": {"policy": {"kind": "first_block", "threshold": 0}}},
     "pool_1": {"density": {"kind": "pooled", "pool": 1}},
     "full_grid": {"density": {"kind": "pooled", "grid": [64, 64]}},
+    "sparse_full_grid": {"density": {"kind": "sparse", "grid": [64, 64]}},
     "ratio_0": {"merge": {"kind": "tome2d", "ratio": 0, "at": ["attention", "feed_forward"]}},
     "factor_1": {"attention": {"kind": "kv_downsample", "factor": 1}},
     "all": {

@@ -67,7 +67,7 @@ def calibrate_density(
 
     Args:
         target: an accelerated pipeline or transformer whose plan has density `sparse`, form
-            `delta`, and no cache.
+            `delta`, no cache and no adapter.
         trajectories: the forwards of each dense run, in order (`recorded_calls`).
         ridge: how strongly the fit is drawn to the uncalibrated form, relative to each channel.
 
@@ -99,6 +99,12 @@ def _checked(target: Any) -> SparseDensity:
             "density: expected a plan with density {kind: sparse, form: delta} in place; call"
             " dit_accel.accelerate(target, plan) first"
         )
+    if plan.adapter is not None:
+        raise UnsupportedError(
+            "adapter: it brings trained parts along, which a calibration would overwrite, and may"
+            " change the dense model that they are fitted to; calibrate the plan without its"
+            " adapter, before anything is trained"
+        )
     if plan.cache:
         raise UnsupportedError(
             "cache: a forecast step shows nothing of the segments; calibrate the plan without its"
@@ -117,17 +123,14 @@ def _fit(
     part = state.parts
     assert isinstance(part, DeltaSegment)
     channels = part.change.out_features
-    equations, seen = Ridge(2 * channels + 1, channels), 0
-    for trajectory in trajectories:
-        with run(transformer, len(trajectory), calls_per_step=2):
-            for call in trajectory:
-                dense = _dense_stream(transformer, last, call)
-                state.forget()
-                transformer(**call)
-                if state.dense is not None:  # a sparse step
-                    equations.update(*_equations(state, dense))
-                    seen += 1
-    if not seen:
+    equations = Ridge(2 * channels + 1, channels)
+    state.keeps = True
+    try:
+        seen = [_take_in(equations, transformer, last, state, each) for each in trajectories]
+    finally:
+        state.keeps = False
+        state.forget()
+    if not sum(seen):
         raise UnsupportedError(
             "trajectories: no step of theirs is sparse, so there is nothing to fit; expected some"
             " on a coarser grid than the model's, see density.grid and density.steps"
@@ -139,6 +142,26 @@ def _fit(
     part.detail.weight.copy_(weights[channels:-1].T)
     part.change.bias.copy_(weights[-1])
     return SegmentFit(equations.error(prior), equations.error(weights))
+
+
+def _take_in(
+    equations: Ridge,
+    transformer: Any,
+    last: nn.Module,
+    state: SegmentState,
+    trajectory: Sequence[Call],
+) -> int:
+    """Add what one dense run says; returns how many of its calls are sparse."""
+    seen = 0
+    with run(transformer, len(trajectory), calls_per_step=2):
+        for call in trajectory:
+            dense = _dense_stream(transformer, last, call)
+            state.forget()
+            transformer(**call)
+            if state.dense is not None:
+                equations.update(*_equations(state, dense))
+                seen += 1
+    return seen
 
 
 def _dense_stream(transformer: Any, last: nn.Module, call: Call) -> torch.Tensor:
@@ -157,7 +180,8 @@ def _equations(state: SegmentState, dense: torch.Tensor) -> tuple[torch.Tensor, 
     """Features ``[R N, 2C + 1]`` and targets ``[R N, C]`` of one forward."""
     start, entered, left = state.dense, state.entered, state.left
     assert start is not None and entered is not None and left is not None
-    full, grid = state.grids
+    assert state.cells is not None
+    full, grid = state.cells.full, state.cells.grid
     change = unpool(left - entered, full, grid)
     detail = start - unpool(pool(start, full, grid), full, grid)
     features = torch.cat([change, detail, torch.ones_like(change[..., :1])], dim=-1)

@@ -8,6 +8,7 @@ bottom blocks make training unstable, and a single module diverges.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,20 +80,7 @@ class SparseLayout(StrictModel):
 
     def places(self) -> tuple[Place, ...]:
         """What each block is, in order."""
-        ends = [Place("dense")] * self.bottom, [Place("dense")] * self.dense
-        middle = [place for number in range(self.segments) for place in self._module(number)]
-        return (*([Place("pool")] * self.pooling), *ends[0], *middle, *ends[1])
-
-    def _module(self, number: int) -> list[Place]:
-        merge, sparse, recover, dense = self.group
-        counts: dict[Role, int] = {"merge": merge, "sparse": sparse, "recover": recover}
-        roles = [role for role, count in counts.items() for _ in range(count)]
-        last = len(roles) - 1
-        inside = [
-            Place(role, number, enters=index == 0, leaves=index == last and role != "recover")
-            for index, role in enumerate(roles)
-        ]
-        return inside + [Place("dense")] * dense
+        return _places(self)
 
     def check(self, num_layers: int) -> None:
         """Refuse a model of another depth.
@@ -116,6 +104,26 @@ class SparseLayout(StrictModel):
         return f"{bottom}/{self.segments}x[{','.join(map(str, self.group))}]/{self.dense}"
 
 
+@functools.cache  # every block of every step asks
+def _places(layout: SparseLayout) -> tuple[Place, ...]:
+    bottom = [Place("pool")] * layout.pooling + [Place("dense")] * layout.bottom
+    modules = [place for number in range(layout.segments) for place in _module(layout, number)]
+    return (*bottom, *modules, *[Place("dense")] * layout.dense)
+
+
+def _module(layout: SparseLayout, number: int) -> list[Place]:
+    merge, sparse, recover, dense = layout.group
+    counts: dict[Role, int] = {"merge": merge, "sparse": sparse, "recover": recover}
+    roles = [role for role, count in counts.items() for _ in range(count)]
+    last = len(roles) - 1
+    inside = [
+        Place(role, number, enters=index == 0, leaves=index == last and role != "recover")
+        for index, role in enumerate(roles)
+    ]
+    return inside + [Place("dense")] * dense
+
+
+@functools.cache
 def default_layout(num_layers: int) -> SparseLayout:
     """A layout of the paper's proportions for any depth.
 

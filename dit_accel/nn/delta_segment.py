@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from dit_accel.nn.cast_linear import CastLinear
 from dit_accel.nn.sparse_segment import SparseSegment
-from dit_accel.tokens.grid import Grid
-from dit_accel.tokens.pool import pool, unpool
+from dit_accel.tokens.cells import Cells
+from dit_accel.tokens.pool import pool
 
 
 class DeltaSegment(SparseSegment):
@@ -37,15 +37,13 @@ class DeltaSegment(SparseSegment):
         nn.init.zeros_(self.change.bias)
         nn.init.zeros_(self.detail.weight)
 
-    def pool(self, dense: Tensor, full: Grid, grid: Grid) -> Tensor:
+    def pool(self, dense: Tensor, cells: Cells) -> Tensor:
         """The mean over a partition."""
-        return pool(dense, full, grid)
+        return pool(dense, cells.full, cells.grid, cells)
 
-    def recover(
-        self, sparse: Tensor, entered: Tensor, dense: Tensor, full: Grid, grid: Grid
-    ) -> Tensor:
+    def recover(self, sparse: Tensor, entered: Tensor, dense: Tensor, cells: Cells) -> Tensor:
         """The equation above."""
-        detail = dense - unpool(pool(dense, full, grid), full, grid)
-        change = unpool(self.change(sparse - entered), full, grid)
+        change = self._to_dense(self.change(sparse - entered), cells)
+        detail = dense - self._to_dense(self.pool(dense, cells), cells)
         kept: Tensor = self.detail(detail)
         return dense + change + kept

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from dit_accel.nn.cast_linear import CastLinear
 from dit_accel.nn.sparse_segment import SparseSegment
 from dit_accel.tokens.adaptive import adaptive_pool
-from dit_accel.tokens.grid import Grid
-from dit_accel.tokens.pool import unpool
+from dit_accel.tokens.cells import Cells
 
 
 class PaperSegment(SparseSegment):
@@ -39,13 +38,11 @@ class PaperSegment(SparseSegment):
         nn.init.zeros_(self.sparse.bias)
         nn.init.zeros_(self.dense.bias)
 
-    def pool(self, dense: Tensor, full: Grid, grid: Grid) -> Tensor:
+    def pool(self, dense: Tensor, cells: Cells) -> Tensor:
         """The mean over windows that may overlap."""
-        return adaptive_pool(dense, full, grid)
+        return adaptive_pool(dense, cells.full, cells.grid)
 
-    def recover(
-        self, sparse: Tensor, entered: Tensor, dense: Tensor, full: Grid, grid: Grid
-    ) -> Tensor:
+    def recover(self, sparse: Tensor, entered: Tensor, dense: Tensor, cells: Cells) -> Tensor:
         """The equation above; ``entered`` is not looked at."""
         carried: Tensor = self.dense(dense)
-        return unpool(self.sparse(sparse), full, grid) + carried
+        return self._to_dense(self.sparse(sparse), cells) + carried

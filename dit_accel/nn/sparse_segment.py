@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dit_accel.tokens.grid import Grid
+from dit_accel.tokens.cells import Cells
+from dit_accel.tokens.pool import unpool
 
 
 class SparseSegment(nn.Module, ABC):
@@ -34,35 +35,37 @@ class SparseSegment(nn.Module, ABC):
         self.exit_position = nn.Parameter(torch.zeros(channels, **factory))
 
     @abstractmethod
-    def pool(self, dense: Tensor, full: Grid, grid: Grid) -> Tensor:
+    def pool(self, dense: Tensor, cells: Cells) -> Tensor:
         """``P``, ``[B, N, C] -> [B, M, C]``."""
 
     @abstractmethod
-    def recover(
-        self, sparse: Tensor, entered: Tensor, dense: Tensor, full: Grid, grid: Grid
-    ) -> Tensor:
+    def recover(self, sparse: Tensor, entered: Tensor, dense: Tensor, cells: Cells) -> Tensor:
         """The dense map of ``Z``, ``Z0`` (``[B, M, C]``) and ``X``: ``[B, N, C]``."""
 
-    def enter(self, dense: Tensor, full: Grid, grid: Grid, positions: Tensor) -> Tensor:
+    def enter(self, dense: Tensor, cells: Cells, positions: Tensor) -> Tensor:
         """``Z0`` of ``X``.
 
         Args:
             dense: ``X``, ``[B, N, C]``.
-            full: its grid.
-            grid: that of the sparse tokens.
+            cells: its grid, and that of the sparse tokens.
             positions: ``PE(H', W')``, ``[M, C]``.
         """
-        return self.pool(dense, full, grid) + self.entry_position.to(dense.dtype) * positions
+        pooled = self.pool(dense, cells)
+        return pooled + (self.entry_position * positions).to(pooled.dtype)
 
     def leave(
         self,
         sparse: Tensor,
         entered: Tensor,
         dense: Tensor,
-        full: Grid,
-        grid: Grid,
+        cells: Cells,
         positions: Tensor,
     ) -> Tensor:
         """The dense map ``[B, N, C]``; ``positions`` is ``PE(H, W)``, ``[N, C]``."""
-        recovered = self.recover(sparse, entered, dense, full, grid)
-        return recovered + self.exit_position.to(dense.dtype) * positions
+        recovered = self.recover(sparse, entered, dense, cells)
+        return recovered + (self.exit_position * positions).to(recovered.dtype)
+
+    @staticmethod
+    def _to_dense(sparse: Tensor, cells: Cells) -> Tensor:
+        """``U``, ``[B, M, C] -> [B, N, C]``."""
+        return unpool(sparse, cells.full, cells.grid, cells)

@@ -7,9 +7,9 @@ divide ``H``, unlike the overlapping windows of ``AdaptiveAvgPool2d``; since poo
 share the map, ``pool(unpool(z)) == z`` on every grid.
 
 The maps are computed by a few integer operations on the device at each call instead of being
-cached: a cached tensor would be copied to the device with a host synchronisation, would keep a
-fake tensor made under tracing, and could not be saved for backward if it was first made under
-``torch.inference_mode``.
+cached here: a cached tensor might be a fake one made under tracing, and could not be saved for
+backward if it was first made under ``torch.inference_mode``. Who knows better keeps
+`dit_accel.tokens.cells`.
 """
 
 from typing import NamedTuple

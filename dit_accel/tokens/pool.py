@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dit_accel.tokens.grid import Grid, cell_index, cell_sizes, check_pooled, check_tokens
+from dit_accel.tokens.cells import Cells, cells_between
+from dit_accel.tokens.grid import Grid, check_pooled, check_tokens
 
 
-def pool(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
+def pool(hidden_states: Tensor, grid: Grid, pooled: Grid, cells: Cells | None = None) -> Tensor:
     """Average tokens over the cells of a coarser grid.
 
     Args:
@@ -24,6 +25,7 @@ def pool(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
             are averaged in float32.
         grid: the grid of the tokens.
         pooled: the grid of the result, no larger than ``grid`` on either side.
+        cells: the maps between the two, made here where they are not at hand.
 
     Returns:
         ``[B, M, C]``, ``M = pooled.size``, in the dtype of the input; the input itself when
@@ -36,18 +38,21 @@ def pool(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
     check_pooled(grid, pooled)
     if pooled == grid:
         return hidden_states
-    if _divides(pooled, grid):
+    if cells is None:
+        cells = cells_between(grid, pooled, hidden_states.device)
+    if cells.index is None or cells.sizes is None:
         return _average_blocks(hidden_states, grid, pooled)
-    return _average_cells(hidden_states, grid, pooled)
+    return _average_cells(hidden_states, cells.index, cells.sizes)
 
 
-def unpool(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
+def unpool(hidden_states: Tensor, grid: Grid, pooled: Grid, cells: Cells | None = None) -> Tensor:
     """Give every token of the finer grid the value of its cell (nearest neighbour).
 
     Args:
         hidden_states: ``[B, M, C]`` in raster order, ``M = pooled.size``.
         grid: the grid of the result.
         pooled: the grid of the tokens, no larger than ``grid`` on either side.
+        cells: the maps between the two, made here where they are not at hand.
 
     Returns:
         ``[B, N, C]``, ``N = grid.size``; the input itself when ``pooled == grid``.
@@ -59,16 +64,14 @@ def unpool(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
     check_pooled(grid, pooled)
     if pooled == grid:
         return hidden_states
-    if not _divides(pooled, grid):
-        return hidden_states.index_select(1, cell_index(grid, pooled, hidden_states.device))
+    if cells is None:
+        cells = cells_between(grid, pooled, hidden_states.device)
+    if cells.index is not None:
+        return hidden_states.index_select(1, cells.index)
     batch, _, channels = hidden_states.shape
     down, across = grid.height // pooled.height, grid.width // pooled.width
-    cells = hidden_states.reshape(batch, pooled.height, 1, pooled.width, 1, channels)
-    return cells.expand(-1, -1, down, -1, across, -1).flatten(1, 4)
-
-
-def _divides(pooled: Grid, grid: Grid) -> bool:
-    return grid.height % pooled.height == 0 and grid.width % pooled.width == 0
+    split = hidden_states.reshape(batch, pooled.height, 1, pooled.width, 1, channels)
+    return split.expand(-1, -1, down, -1, across, -1).flatten(1, 4)
 
 
 def _average_blocks(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
@@ -80,11 +83,10 @@ def _average_blocks(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
     return functional.avg_pool2d(image, window).permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _average_cells(hidden_states: Tensor, grid: Grid, pooled: Grid) -> Tensor:
+def _average_cells(hidden_states: Tensor, index: Tensor, sizes: Tensor) -> Tensor:
     batch, _, channels = hidden_states.shape
-    device = hidden_states.device
     accumulate = torch.promote_types(hidden_states.dtype, torch.float32)
-    sums = torch.zeros(batch, pooled.size, channels, dtype=accumulate, device=device)
-    index = cell_index(grid, pooled, device)
+    shape = (batch, len(sizes), channels)
+    sums = torch.zeros(shape, dtype=accumulate, device=hidden_states.device)
     sums = sums.index_add(1, index, hidden_states.to(accumulate))
-    return (sums / cell_sizes(grid, pooled, device)[:, None]).to(hidden_states.dtype)
+    return (sums / sizes[:, None]).to(hidden_states.dtype)

@@ -10,6 +10,7 @@ import torch
 from exact_runs import TOLERANCE, distance
 from plans import PLANS
 from tiny_models import FAMILIES
+from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 import dit_accel
@@ -37,6 +38,17 @@ def test_blocks_are_compiled_for_the_plan_only(family: Any) -> None:
     assert compiled(transformer) == [False, True]
     assert transformer.transformer_blocks[1]._compiled_call_impl is mine
     assert set(vars(transformer.transformer_blocks[0])) == before[0]
+
+
+def test_blocks_may_have_more_variants_than_dynamo_allows_by_itself(
+    dit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = []
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda _, recompile_limit: limits.append(recompile_limit)
+    )
+    dit_accel.accelerate(dit.transformer(2), {"exact": {"compile": True}})
+    assert len(limits) == 2 and min(limits) > torch._dynamo.config.recompile_limit
 
 
 def test_it_is_off_by_default(dit: Any) -> None:

@@ -35,9 +35,9 @@ def remembering_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
     return PLANS[request.param]
 
 
-@pytest.fixture(params=["interval_polynomial", "combined"])
+@pytest.fixture(params=["interval_polynomial", "sparse_cached", "combined"])
 def telling_plan(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Where two plans say enough: one that depends on the step alone, and one with everything."""
+    """Where few plans say enough: by the step alone, with parts of its own, with everything."""
     return PLANS[request.param]
 
 

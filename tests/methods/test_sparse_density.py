@@ -95,6 +95,28 @@ def test_a_fresh_delta_form_is_the_stated_function_of_the_dense_blocks(
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
 
+@every_family
+def test_the_whole_stack_as_one_segment_is_a_schedule_of_patch_sizes(family: TinyFamily) -> None:
+    """FlexiDiT-like, as in docs/density.md: few tokens early, the stock model late."""
+    grids = {"schedule": "steps", "values": [[4, 4], [8, 8]], "at": [0.5]}
+    transformer = family.transformer(3)
+    stock = family.transformer(3)
+    plan = density(grid=grids, layout={"segments": 1, "group": [0, 3, 0, 0]})
+    dit_accel.accelerate(transformer, plan)
+    condition, latents = family.condition((1, 2), torch.float32), torch.randn(2, 4, 8, 8)
+    tokens: list[int] = []
+    transformer.transformer_blocks[1].register_forward_pre_hook(
+        lambda _, args: tokens.append(args[0].shape[1])
+    )
+    with torch.no_grad(), dit_accel.run(transformer, 4):
+        got = [
+            family.predict(transformer, latents, step, condition) for step in (900, 700, 500, 300)
+        ]
+        late = family.predict(stock, latents, 300, condition)
+    assert tokens == [16, 16, 64, 64]
+    assert torch.equal(got[-1], late)
+
+
 @pytest.mark.parametrize("name", ["alpha", "sigma"])
 def test_rectangles(name: str) -> None:
     watched = Watched(FAMILIES[name], density(layout=SMALL, grid=[3, 5]), 6)

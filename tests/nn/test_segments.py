@@ -13,6 +13,7 @@ from dit_accel.nn.paper_segment import PaperSegment
 from dit_accel.nn.pooling_attention import pooling_attention
 from dit_accel.nn.sparse_segment import SparseSegment
 from dit_accel.tokens.adaptive import adaptive_pool
+from dit_accel.tokens.cells import cells_between
 from dit_accel.tokens.grid import Grid
 from dit_accel.tokens.pool import pool, unpool
 
@@ -41,13 +42,13 @@ def nearest(sparse: Tensor, grid: Grid) -> Tensor:
 def leave(
     segment: SparseSegment, sparse: Tensor, entered: Tensor, dense: Tensor, g: Grid
 ) -> Tensor:
-    return segment.leave(sparse, entered, dense, FULL, g, tokens(FULL.size, 9)[0])
+    return segment.leave(sparse, entered, dense, cells_between(FULL, g), tokens(FULL.size, 9)[0])
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_fresh_delta_adds_the_change_and_nothing_else(grid: Grid) -> None:
     segment, dense = DeltaSegment(CHANNELS, dtype=torch.float64), tokens(FULL.size)
-    entered = segment.enter(dense, FULL, grid, tokens(grid.size, 5)[0])
+    entered = segment.enter(dense, cells_between(FULL, grid), tokens(grid.size, 5)[0])
     assert torch.equal(entered, pool(dense, FULL, grid))
     sparse = tokens(grid.size, 1)
     expected = dense + nearest(sparse - entered, grid)
@@ -61,7 +62,7 @@ def test_a_fresh_delta_adds_the_change_and_nothing_else(grid: Grid) -> None:
 @pytest.mark.parametrize("grid", GRIDS)
 def test_a_fresh_paper_recovery_is_the_dense_map(grid: Grid) -> None:
     segment, dense = PaperSegment(CHANNELS, dtype=torch.float64), tokens(FULL.size)
-    entered = segment.enter(dense, FULL, grid, tokens(grid.size, 5)[0])
+    entered = segment.enter(dense, cells_between(FULL, grid), tokens(grid.size, 5)[0])
     assert torch.equal(entered, adaptive_pool(dense, FULL, grid))
     assert torch.equal(leave(segment, tokens(grid.size, 1), entered, dense, grid), dense)
 
@@ -71,7 +72,7 @@ def test_a_trained_delta_is_the_equation(grid: Grid) -> None:
     segment, dense, sparse = trained(DeltaSegment), tokens(FULL.size), tokens(grid.size, 1)
     assert isinstance(segment, DeltaSegment)
     here = tokens(grid.size, 5)[0]
-    entered = segment.enter(dense, FULL, grid, here)
+    entered = segment.enter(dense, cells_between(FULL, grid), here)
     torch.testing.assert_close(
         entered, pool(dense, FULL, grid) + segment.entry_position.data * here
     )
@@ -95,14 +96,14 @@ def test_a_trained_paper_recovery_is_the_equation(grid: Grid) -> None:
 def test_positions_cancel_where_the_blocks_do_nothing() -> None:
     segment, dense, grid = DeltaSegment(CHANNELS, dtype=torch.float64), tokens(48), Grid(3, 4)
     nn.init.ones_(segment.entry_position)
-    entered = segment.enter(dense, FULL, grid, tokens(12, 5)[0])
+    entered = segment.enter(dense, cells_between(FULL, grid), tokens(12, 5)[0])
     assert torch.equal(leave(segment, entered, entered, dense, grid), dense)
 
 
 @pytest.mark.parametrize("kind", [DeltaSegment, PaperSegment])
 def test_every_parameter_gets_a_gradient_from_the_start(kind: type[SparseSegment]) -> None:
     segment, dense, grid = kind(CHANNELS, dtype=torch.float64), tokens(48), Grid(3, 4)
-    entered = segment.enter(dense, FULL, grid, tokens(12, 5)[0])
+    entered = segment.enter(dense, cells_between(FULL, grid), tokens(12, 5)[0])
     leave(segment, torch.tanh(entered), entered, dense, grid).square().sum().backward()
     for name, parameter in segment.named_parameters():
         if kind is PaperSegment and name == "entry_position":
