@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, Union
@@ -207,7 +207,7 @@ class Plan(StrictModel):
             for config in self.methods.values():
                 problems += config.problems_on(num_layers, self)
         if problems:
-            raise PlanError(*problems, source="plan")
+            raise PlanError(*problems, *self._other_models_adapter(problems), source="plan")
         if self.calibration is not None:
             self.calibration.check_run(num_steps=num_steps)
 
@@ -219,6 +219,18 @@ class Plan(StrictModel):
             if isinstance(config, CacheConfig)
             for span in config.spans(num_layers)
         ]
+
+    def _other_models_adapter(self, problems: Iterable[Problem | str]) -> list[Problem]:
+        """What to do about a layout that does not fit because the adapter is another model's."""
+        places = [each.path for each in problems if isinstance(each, Problem)]
+        if self.adapter is None or not any(path.startswith("density") for path in places):
+            return []
+        reason = (
+            f"{self.adapter} was trained for this layout and so for another model; use the plan"
+            " there, or train an adapter for this model (dit-accel train with this density,"
+            " without layout; docs/adaptation.md)"
+        )
+        return [Problem("adapter", reason)]
 
     def _unknown_calibration(self) -> list[Problem]:
         """Calibrated caches of which nobody knows what they were fitted to."""

@@ -51,7 +51,8 @@ class Part:
 
 def parts(output: Path, device: str, *, tiny: bool, train: bool) -> list[Part]:
     """The suite: GPU-marked tests, benchmarks of full-size architectures (eager and compiled),
-    benchmarks and large evaluations of the shipped pipelines, and their training if asked for.
+    benchmarks and large evaluations of the shipped pipelines, benchmarks of token density, and
+    trainings if asked for.
     """
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests"]
     suite = [Part("tests", [*tests, "--collect-only"] if tiny else tests, 1200)]
@@ -60,8 +61,11 @@ def parts(output: Path, device: str, *, tiny: bool, train: bool) -> list[Part]:
             suite.append(_bench(output, device, name, model, tiny=tiny, compiled=compiled))
     suite += [_trained_bench(output, device, name, tiny=tiny) for name in TRAINED]
     suite += [_evaluation(output, name, tiny=tiny) for name in TRAINED]
+    for compiled in (False, True):
+        suite.append(_density_bench(output, device, tiny=tiny, compiled=compiled))
     if train:
         suite += [_training(output, name, tiny=tiny) for name in TRAINED]
+        suite.append(_adaptation(output, tiny=tiny))
     return suite
 
 
@@ -69,6 +73,21 @@ def _bench(output: Path, device: str, name: str, model: str, *, tiny: bool, comp
     part = f"bench-{name}-{'compiled' if compiled else 'eager'}"
     source = str(_tiny_config(output, model)) if tiny else model
     options = ["--random-weights", "--plan", "quality", "balanced", "fast"]
+    options += [*_bench_size(8, tiny=tiny), *(["--compile"] if compiled else [])]
+    return Part(part, _bench_command(output, device, part, source, options), 1800)
+
+
+def _density_bench(output: Path, device: str, *, tiny: bool, compiled: bool) -> Part:
+    """FlexDiT's layout and grid on DiT-XL/2 at 512 pixels, both forms, beside dense."""
+    part = f"bench-density-{'compiled' if compiled else 'eager'}"
+    plans = []
+    for form in ("delta", "paper"):
+        path = output / f"density-{form}.yaml"
+        density = {"kind": "sparse", "pool": 4, "form": form}  # 8 x 8 of 32 x 32 tokens
+        path.write_text(yaml.safe_dump({"exact": True, "density": density}))
+        plans.append(str(path))
+    source = str(_tiny_config(output, "DiT-XL-2-512")) if tiny else "DiT-XL-2-512"
+    options = ["--random-weights", "--plan", "exact", *plans]
     options += [*_bench_size(8, tiny=tiny), *(["--compile"] if compiled else [])]
     return Part(part, _bench_command(output, device, part, source, options), 1800)
 
@@ -139,6 +158,27 @@ def _longer_recipe(output: Path, name: str) -> str:
     loop = recipe["transformer"]["loop"]
     loop["steps"], loop["decay_steps"] = 8 * loop["steps"], 8 * loop["decay_steps"]
     recipe["latents"]["crops"] *= 4
+    return yaml.safe_dump(recipe, sort_keys=False)
+
+
+def _adaptation(output: Path, *, tiny: bool) -> Part:
+    """A longer training of the density adapter of dit-photos; it resumes by itself."""
+    command = [sys.executable, "-m", "dit_accel.cli", "train"]
+    if tiny:
+        return Part("adapt-dit-photos", [*command, "--help"], 300)
+    recipe = output / "adapt-dit-photos.yaml"
+    recipe.write_text(_longer_adaptation(output))
+    return Part("adapt-dit-photos", [*command, str(recipe), "--resume"], 3 * 3600)
+
+
+def _longer_adaptation(output: Path) -> str:
+    """The shipped recipe with eight times the steps on four times the trajectories."""
+    recipe = _shipped_config("adapt", "density-dit-photos")
+    recipe["output"] = str(output / "adapt-dit-photos-run")
+    recipe["data"]["samples"] *= 4
+    recipe["data"]["batch_size"] = recipe["batch_size"] = 128
+    for key in ("steps", "decay_steps", "checkpoint_every", "preview_every"):
+        recipe["loop"][key] *= 8
     return yaml.safe_dump(recipe, sort_keys=False)
 
 

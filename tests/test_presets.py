@@ -81,6 +81,28 @@ def test_both_folders_are_looked_in(tmp_path: Any, monkeypatch: pytest.MonkeyPat
     assert "mine, theirs" in str(raised.value)
 
 
+def test_a_plan_with_a_shipped_adapter_is_of_its_model_alone(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What walks over presets on any model, tests among it, never meets it."""
+    monkeypatch.setattr(presets, "config_folder", lambda name: tmp_path / name)
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans/mine.yaml").write_text("seed: 1")
+    (tmp_path / "plans/adapted.yaml").write_text("adapter: dit-photos/density")
+    assert preset_names() == preset_names("pixart-photos") == ("mine",)
+    assert (
+        preset_names("dit-photos")
+        == preset_names("some/where/dit-photos/")
+        == (
+            "adapted",
+            "mine",
+        )
+    )
+    assert is_preset("adapted") and Plan.load("adapted").adapter == "dit-photos/density"
+    with pytest.raises(ValueError, match="did you mean 'adapted'"):
+        preset_path("adaptd")
+
+
 # --- settings ------------------------------------------------------------------------------------
 
 

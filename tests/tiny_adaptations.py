@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any
 
 POOLED = {"kind": "pooled", "pool": 2, "layers": [1, 3], "steps": [0.0, 0.5]}
+# Of a run of four steps: one on 2 x 2 tokens, two on 4 x 4, and a dense one.
+SPARSE = {
+    "kind": "sparse",
+    "grid": {"schedule": "steps", "values": [[2, 2], [4, 4], [8, 8]], "at": [0.2, 0.8]},
+    "layout": {"segments": 2, "group": [0, 1, 0, 1]},
+}
 
 
 def document(model: Path, output: Path, **changes: Any) -> dict[str, Any]:

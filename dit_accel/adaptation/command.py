@@ -75,7 +75,7 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
 
     Raises:
         UnsupportedError: it shards the model.
-        DitAccelError: a tracker is not installed.
+        DitAccelError: a tracker is not installed, or processes would get unequal shares.
     """
     installed = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
     for name in config.trackers:
@@ -93,10 +93,14 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
     )
     if accelerator.distributed_type not in _TOGETHER:
         raise UnsupportedError(
-            f"accelerate: {accelerator.distributed_type} shards the model, which a plan's hooks do"
-            " not bear, expected one process or data parallelism; choose multi-GPU in accelerate"
+            f"accelerate: {accelerator.distributed_type} shards the model, which has to be whole"
+            " where it is scored and saved, and shares its weights with the teacher; expected one"
+            " process or data parallelism; choose multi-GPU in accelerate"
             " config, and gradient_checkpointing: true if memory is short"
         )
+    if config.batch_size % accelerator.num_processes:
+        expected = f"a multiple of the {accelerator.num_processes} processes, which share it"
+        raise DitAccelError("batch_size: " + mismatch(config.batch_size, expected, "change it"))
     return accelerator
 
 

@@ -94,9 +94,11 @@ class AdaptationLoop(LoopConfig):
     """One optimisation run; every interval is counted in optimiser steps.
 
     Args:
+        steps: 0 for no more than what `calibrate` does.
         accumulation: batches a step.
     """
 
+    steps: int = Field(ge=0)
     learning_rate: float = Field(default=1e-4, gt=0)
     warmup_steps: int = Field(default=100, ge=0)
     decay_steps: int = Field(default=0, ge=0)
@@ -116,6 +118,9 @@ class AdaptationConfig(StrictModel):
         output: the run's folder; the adapter comes to lie in `OUTPUT/adapter`.
         train: the plan's `new` parts; these and the norms' modulations (`new+norm`); these and
             low-rank changes (`lora`); everything (`all`).
+        freeze: parts of the names of parameters that never train, such as `.emb.`.
+        calibrate: whether the learned parts of density sparse, form delta, start from their
+            closed-form fit to the teacher.
         dtype: of everything but the transformer, which is float32.
         adapter_dtype: of the numbers in the file.
         condition_dropout: share trained without a condition.
@@ -131,6 +136,8 @@ class AdaptationConfig(StrictModel):
     plan: Any
     output: str
     train: Trains = "new"
+    freeze: tuple[str, ...] = ()
+    calibrate: bool = True
     run: Annotated[RunConfig, Field(default_factory=RunConfig)]
     data: Annotated[AnyData, BeforeValidator(read_data)] = TrajectoriesConfig()
     objective: Annotated[ObjectiveConfig, Field(default_factory=ObjectiveConfig)]

@@ -20,6 +20,8 @@ class TrajectoriesConfig(StrictModel):
         batch_size: of the sampling.
         labels: `uniform`, `balanced`, a list, or a file with one class a line.
         prompts: instead, for models that read texts: a list, a shipped list's name, or a file.
+        renoise: share of the batches made of the last states instead, noised afresh to any
+            timestep; the teacher is asked again for each, and fewer trajectories do.
     """
 
     kind: Literal["trajectories"] = "trajectories"
@@ -27,6 +29,7 @@ class TrajectoriesConfig(StrictModel):
     batch_size: Annotated[int, Field(gt=0)] = 16
     labels: Conditions | None = None
     prompts: Conditions | None = None
+    renoise: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class PicturesConfig(StrictModel):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch, Source
 from dit_accel.training.loop import step_generator
 
 # One a purpose, of one seed.
-_TRAINING, _HELD_OUT = 32, 33
+_TRAINING, _HELD_OUT, _CALIBRATION = 32, 33, 34
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Draws:
         held_out: samples for the score.
         seed: of everything.
         share: of each batch that this process computes: `(process, processes)`.
+        fresh: the same samples, noised afresh.
+        renoise: share of the training's batches that are of these.
     """
 
     source: Source
@@ -37,6 +40,8 @@ class Draws:
     held_out: int
     seed: int
     share: tuple[int, int] = (0, 1)
+    fresh: Source | None = None
+    renoise: float = 0.0
 
     def training(self, number: int) -> tuple[Batch, int]:
         """Batch `number` and its step of the run.
@@ -46,18 +51,33 @@ class Draws:
         """
         generator = step_generator(self.seed, _TRAINING, number)
         step = self.levels.draw_step(self.steps, generator)
-        count = len(self.source) - self.held_out
-        samples = torch.randint(count, (self.batch_size,), generator=generator)
-        dropped = torch.rand(self.batch_size, generator=generator) < self.dropout
-        return _share(self.source.batch(samples, dropped, step, generator), *self.share), step
+        source = self.source
+        if self.fresh is not None and torch.rand((), generator=generator) < self.renoise:
+            source = self.fresh
+        samples = torch.randint(self.num_trained, (self.batch_size,), generator=generator)
+        dropped = self._dropped(self.batch_size, generator)
+        return _share(source.batch(samples, dropped, step, generator), *self.share), step
+
+    def calibration(self, step: int, samples: Tensor) -> Batch:
+        """Some samples `[B]` at one step, as training would see them; the same at every call."""
+        generator = step_generator(self.seed, _CALIBRATION, step)
+        return self.source.batch(samples, self._dropped(len(samples), generator), step, generator)
 
     def scoring(self, step: int) -> Batch:
         """All held-out samples at one step, with their conditions; the same at every call."""
         generator = step_generator(self.seed, _HELD_OUT, step)
-        samples = torch.arange(len(self.source) - self.held_out, len(self.source))
+        samples = torch.arange(self.num_trained, len(self.source))
         return self.source.batch(
             samples, torch.zeros(len(samples), dtype=torch.bool), step, generator
         )
+
+    @property
+    def num_trained(self) -> int:
+        """Samples that may be trained on."""
+        return len(self.source) - self.held_out
+
+    def _dropped(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(count, generator=generator) < self.dropout
 
 
 def _share(batch: Batch, process: int, processes: int) -> Batch:

@@ -26,6 +26,7 @@ from dit_accel.training.checkpoint import RunLog, load_if_present, save_atomical
 from dit_accel.training.loop import learning_rate
 from dit_accel.training.optimizers import build_optimizers, set_learning_rate
 
+CHECKPOINT_FILE = "checkpoint.pt"
 Backward = Callable[[int, float], Tensor]
 """Forward and backward pass of the batch of a number, its loss times a factor; returns the loss."""
 
@@ -73,7 +74,7 @@ class AdaptationLoop:
     @property
     def checkpoint(self) -> Path:
         """Where the resumable state lives."""
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT_FILE
 
     def run(self, backward: Backward, preview: Callable[[int], dict[str, float]]) -> None:
         """Optimise up to the configured number of steps.

@@ -9,8 +9,9 @@ import torch
 
 from dit_accel.adaptation.config import AdaptationConfig
 from dit_accel.adaptation.data_config import TrajectoriesConfig
+from dit_accel.adaptation.starting_point import is_calibrated
 from dit_accel.backbones import find_backbone
-from dit_accel.errors import DitAccelError, PlanError
+from dit_accel.errors import DitAccelError, PlanError, mismatch
 from dit_accel.measure.architectures import load_architecture
 from dit_accel.methods.cell import NOTHING
 from dit_accel.plan import Plan
@@ -57,6 +58,10 @@ def prepare(config: AdaptationConfig) -> PreparedAdaptation:
         DitAccelError: whatever would fail later, without a model having been loaded.
     """
     plan = training_plan(Plan.load(config.plan))
+    if config.loop.steps == 0 and not (config.calibrate and is_calibrated(plan)):
+        expected = "steps to train, because this config calibrates nothing"
+        remedy = "raise it, or calibrate a plan with density sparse, form delta"
+        raise DitAccelError("loop.steps: " + mismatch(0, expected, remedy))
     architecture = load_architecture(config.model)
     sampling = prepare_sampling(_sampling(config, plan, architecture.is_text_conditional))
     latents = architecture.latent_size(None, None)

@@ -12,13 +12,14 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from dit_accel.adaptation.drawing import Draws
-from dit_accel.adaptation.loop import AdaptationLoop
+from dit_accel.adaptation.loop import CHECKPOINT_FILE, AdaptationLoop
 from dit_accel.adaptation.loss import AdaptationLoss
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.prepare import PreparedAdaptation
 from dit_accel.adaptation.preview import Preview
 from dit_accel.adaptation.scoring import relative_error
 from dit_accel.adaptation.sources import open_source
+from dit_accel.adaptation.starting_point import calibrate_student, is_calibrated
 from dit_accel.adaptation.student import Student
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.record import AdapterRecord
@@ -31,6 +32,7 @@ from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.training.checkpoint import read_json, write_json
 
 Advance = Callable[[str], None]
+START_FILE = "start.json"
 
 
 class Session:
@@ -53,14 +55,16 @@ class Session:
         self.pipe = _load(prepared, accelerator.device)
         levels = NoiseLevels.of(self.pipe.scheduler, config.run.num_inference_steps)
         with accelerator.main_process_first():  # the others then find what it has cached
-            source, table = open_source(prepared, self.pipe, levels, advance)
+            opened = open_source(prepared, self.pipe, levels, advance)
         _drop_text_encoder(self.pipe)
         teacher = self.pipe.transformer
-        self.student = Student(teacher, prepared.plan, config.train, config.lora, config.seed)
+        self.student = Student(
+            teacher, prepared.plan, config.train, config.lora, config.seed, config.freeze
+        )
         if config.gradient_checkpointing:
             self.student.transformer.enable_gradient_checkpointing()
         self.draws = Draws(
-            source,
+            opened.source,
             levels,
             prepared.steps,
             config.batch_size,
@@ -68,10 +72,14 @@ class Session:
             config.held_out,
             config.seed,
             (accelerator.process_index, accelerator.num_processes),
+            opened.fresh,
+            getattr(config.data, "renoise", 0.0),
         )
+        table = opened.table
         self.loss = AdaptationLoss(
             config.objective, teacher, self.student, table, levels, accelerator.device
         )
+        self.starting_score = self._begin(accelerator)
         self.loop = AdaptationLoop(self.student, config, accelerator, advance)
         rows = self.draws.scoring(0).conditions[: config.previews]
         seed = prepared.sampling.config.seed + (1 << 31)
@@ -84,12 +92,11 @@ class Session:
         Raises:
             DivergedError: a loss is no number.
         """
-        untrained = self._untrained_error()
         self.loop.run(self.backward, self.look)
         if not self.loop.accelerator.is_main_process:
             return None
         with self.loop.averaged():
-            score = {"relative_error": self.error(), "relative_error_untrained": untrained}
+            score = {"relative_error": self.error(), **self.starting_score}
             return save_adapter(self.adapter(score), self.config.folder / "adapter")
 
     def backward(self, number: int, factor: float) -> Tensor:
@@ -136,13 +143,18 @@ class Session:
             score=score,
         )
 
-    def _untrained_error(self) -> float:
-        """The error before the first step, written down so that a resumed run knows it too."""
-        path = self.config.folder / "untrained.json"
-        if self.loop.step == 0 and self.loop.accelerator.is_main_process:
-            write_json({"relative_error": self.error()}, path)
-        self.loop.accelerator.wait_for_everyone()
-        return float(read_json(path)["relative_error"])
+    def _begin(self, accelerator: Accelerator) -> dict[str, float]:
+        """Calibrate what is to be; the errors before the first step, kept for a resumed run."""
+        path = self.config.folder / START_FILE
+        if (self.config.folder / CHECKPOINT_FILE).exists():
+            return dict(read_json(path))
+        score = {"relative_error_untrained": self.error()}
+        if self.config.calibrate and is_calibrated(self.prepared.plan):
+            calibrate_student(self.draws, self.loss)
+            score["relative_error_calibrated"] = self.error()
+        if accelerator.is_main_process:
+            write_json(score, path)
+        return score
 
 
 def _load(prepared: PreparedAdaptation, device: torch.device) -> Any:

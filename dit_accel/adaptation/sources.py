@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dit_accel.adaptation.array_folder import ArrayFolder
 from dit_accel.adaptation.conditions import ConditionTable
@@ -21,10 +21,24 @@ from dit_accel.sampling.loading import pipeline_labels
 Advance = Callable[[str], None]
 
 
+class OpenedSource(NamedTuple):
+    """Samples, cached on disk as far as they are to be.
+
+    Attributes:
+        source: of them.
+        table: of the conditions that they have.
+        fresh: the same samples noised afresh, where a share of the training is to be of these.
+    """
+
+    source: Source
+    table: ConditionTable
+    fresh: Source | None = None
+
+
 def open_source(
     prepared: PreparedAdaptation, pipe: Any, levels: NoiseLevels, advance: Advance
-) -> tuple[Source, ConditionTable]:
-    """The samples, cached on disk as far as they are to be, and the conditions that they have.
+) -> OpenedSource:
+    """The samples that a config asks for.
 
     Raises:
         DitAccelError: the pictures are not there, or too few, or the cache is of other ones.
@@ -40,7 +54,7 @@ def _trajectories(
     pipe: Any,
     levels: NoiseLevels,
     advance: Advance,
-) -> tuple[Source, ConditionTable]:
+) -> OpenedSource:
     config, sampling = prepared.config, prepared.sampling
     table = _condition_table(pipe, prepared.conditions, prepared.native)
     request = TrajectoryRequest(
@@ -54,14 +68,16 @@ def _trajectories(
     )
     teacher = {key: each for key, each in sampling.identity.items() if not key.startswith("plan")}
     identity = {**teacher, "batch_size": data.batch_size}
-    trajectories = Trajectories(request, ArrayFolder(config.folder / "trajectories", identity))
+    arrays = ArrayFolder(config.folder / "trajectories", identity)
+    trajectories = Trajectories(request, arrays)
     trajectories.fill(advance)
-    return trajectories, table
+    fresh = Latents(arrays, request.conditions, levels) if data.renoise else None
+    return OpenedSource(trajectories, table, fresh)
 
 
 def _latents(
     prepared: PreparedAdaptation, pipe: Any, levels: NoiseLevels, advance: Advance
-) -> tuple[Source, ConditionTable]:
+) -> OpenedSource:
     config, data = prepared.config, prepared.config.data
     assert not isinstance(data, TrajectoriesConfig)
     transformer = pipe.transformer.config
@@ -84,7 +100,7 @@ def _latents(
     }
     arrays = ArrayFolder(config.folder / "latents", identity)
     encode_pictures(pictures, pipe, size, data.batch_size, arrays, advance)
-    return Latents(arrays, table.rows(conditions), levels), table
+    return OpenedSource(Latents(arrays, table.rows(conditions), levels), table)
 
 
 def _condition_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,21 +24,38 @@ _NORMS = ("norm1.", "norm2.", "norm3.", "scale_shift_table", "adaln_single.linea
 class Student(nn.Module):
     """A transformer with its plan in place, and the plan's learned parts, as one module to train.
 
+    Args:
+        teacher: the dense transformer.
+        plan: that is put on the copy.
+        trains: which parameters.
+        lora: with `trains` of that name.
+        seed: of whatever is drawn for new parts.
+        freeze: parts of the names of the model's own parameters that never train.
+
     Attributes:
         transformer: a copy of the teacher's that shares what does not train.
         learned: the plan's parts.
     """
 
-    def __init__(self, teacher: Any, plan: Plan, trains: Trains, lora: LoraConfig, seed: int):
+    def __init__(
+        self,
+        teacher: Any,
+        plan: Plan,
+        trains: Trains,
+        lora: LoraConfig,
+        seed: int,
+        freeze: Sequence[str] = (),
+    ) -> None:
         super().__init__()
-        self.transformer = _copy(teacher, trains)
+        base = base_parameters(teacher, trains, freeze)
+        self.transformer = _copy(teacher, base)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)  # whatever is drawn for new parts is a function of the seed
+            torch.manual_seed(seed)
             if trains == "lora":
                 _add_lora(self.transformer, lora)
             dit_accel.accelerate(self.transformer, plan)
         self.learned = learned_parts(self.transformer)
-        _choose(self, trains)
+        _choose(self, base)
         # eval() leaves gradients alone; it keeps labels from being dropped by the global random
         # state. They are dropped batch by batch, from the batch's own generator.
         self.eval()
@@ -58,16 +75,26 @@ class Student(nn.Module):
         return dict(_adapter_names(self))
 
 
-def _copy(teacher: nn.Module, trains: Trains) -> Any:
+def _copy(teacher: nn.Module, base: Set[str]) -> Any:
     """Modules of one's own; parameters of one's own only where they train."""
-    trained = {id(each) for name, each in teacher.named_parameters() if _is_base(name, trains)}
+    trained = {id(each) for name, each in teacher.named_parameters() if name in base}
     shared = [each for each in teacher.parameters() if id(each) not in trained]
     return copy.deepcopy(teacher, {id(each): each for each in [*shared, *teacher.buffers()]})
 
 
-def _is_base(name: str, trains: Trains) -> bool:
-    """Whether one of the model's own parameters trains."""
-    return trains == "all" or (trains == "new+norm" and is_norm(name))
+def base_parameters(teacher: nn.Module, trains: Trains, freeze: Sequence[str]) -> set[str]:
+    """Names of the model's own parameters that train.
+
+    Raises:
+        DitAccelError: an entry of `freeze` is in no name.
+    """
+    names = [name for name, _ in teacher.named_parameters()]
+    for mark in freeze:
+        if not any(mark in name for name in names):
+            expected = f"a part of the names of parameters, such as {names[0]}"
+            raise DitAccelError("freeze: " + mismatch(mark, expected, "correct it"))
+    free = [name for name in names if not any(mark in name for mark in freeze)]
+    return {name for name in free if trains == "all" or (trains == "new+norm" and is_norm(name))}
 
 
 def is_norm(name: str) -> bool:
@@ -100,12 +127,12 @@ def _add_lora(transformer: Any, lora: LoraConfig) -> None:
     inject_adapter_in_model(config, transformer, adapter_name=LORA_NAME)
 
 
-def _choose(student: Student, trains: Trains) -> None:
+def _choose(student: Student, base: Set[str]) -> None:
     """Let exactly those parameters train that are to."""
     own = {id(each) for each in student.learned.parameters()}
     for name, parameter in student.transformer.named_parameters():
         low_rank = f".{LORA_NAME}." in name
-        parameter.requires_grad_(low_rank or id(parameter) in own or _is_base(name, trains))
+        parameter.requires_grad_(low_rank or id(parameter) in own or name in base)
     student.learned.requires_grad_(True)
     if not student.trained:
         raise DitAccelError(

@@ -2,7 +2,8 @@
 
 Sample `i` is the run of seed `seed + i` with the condition of that place. The states of each step
 are kept as the transformer saw them, and its outputs with the condition and, under guidance,
-without it: training then asks the teacher no more, and drops conditions for nothing.
+without it: training then asks the teacher no more, and drops conditions for nothing. What the runs
+end with is kept too, as latents that can be noised afresh.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Trajectories:
         # CPU generators: a seed then means the same noise on every device.
         generators = [torch.Generator().manual_seed(request.seed + i) for i in samples]
         with _listening(pipe.transformer) as calls:
-            pipe(
+            found = pipe(
                 **request.table.call_arguments(rows, device, request.guided),
                 guidance_scale=request.guidance_scale,
                 num_inference_steps=request.levels.num_steps,
@@ -95,7 +96,8 @@ class Trajectories:
         first = find_backbone(pipe.transformer).conditional_first
         seen = [_by_sample(call, len(samples), request.guided, first) for call in calls]
         states, outputs = ([pair[place] for pair in seen] for place in (0, 1))
-        return {"states": _half(states), "outputs": _half(outputs)}
+        latents = found.images.half().cpu().numpy()
+        return {"states": _half(states), "outputs": _half(outputs), "latents": latents}
 
     def batch(
         self, samples: Tensor, dropped: Tensor, step: int, generator: torch.Generator

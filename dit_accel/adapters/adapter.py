@@ -24,8 +24,13 @@ from dit_accel.errors import PlanError, Problem
 if TYPE_CHECKING:
     from dit_accel.plan import Plan
 
-_REMEDY = "load the model that it was trained on, or train one for this (dit-accel train)"
+_REMEDY = (
+    "load the model that it was trained on, or train one for this (dit-accel train,"
+    " docs/adaptation.md)"
+)
 _MOST_NAMED = 3
+# What of the density decides what its parts have learned; another grid is allowed.
+_OF_PARTS = ("kind", "form", "layout")
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ class Adapter:
         ]
         if problems:
             raise PlanError(*(Problem("adapter", each) for each in problems), source="plan")
-        parts.load_state_dict(dict(self.learned))
+        if not any(each.is_meta for each in parts.parameters()):  # shapes are all that those have
+            parts.load_state_dict(dict(self.learned))
 
     def _of_kind(self, prefix: str) -> dict[str, Tensor]:
         return {
@@ -142,13 +148,15 @@ class Adapter:
         return torch.empty(self.tensors[f"base.{name}"].shape)
 
     def _other_parts(self, plan: Plan) -> list[str]:
-        trained = (self.record.plan.get("density") or {}).get("kind")
-        here = None if plan.density is None else plan.density.method
-        if not self.learned or trained == here:
+        if not self.learned:
             return []
+        trained = self.record.plan.get("density") or {}
+        here = {} if plan.density is None else plan.density.to_dict()
+        differing = [key for key in _OF_PARTS if trained.get(key) != here.get(key)]
         return [
-            f"it holds learned parts of density {trained}, but the plan's density is {here}; give"
-            f" the plan 'density: {{kind: {trained}, …}}', or remove the adapter"
+            f"it was trained for density.{key} {trained.get(key)}, but the plan's is"
+            f" {here.get(key)}; give the plan the former, or remove the adapter"
+            for key in differing[:1]
         ]
 
 

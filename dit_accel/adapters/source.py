@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download
 
 from dit_accel.errors import PlanError, Problem, mismatch
+from dit_accel.reference_models import available
 from dit_accel.resources import reference_model_folder
 
 ADAPTER_FILE = "adapter.safetensors"
@@ -33,7 +34,9 @@ def find_adapter(source: str | Path) -> Path:
     shipped = _shipped(str(source))
     if shipped is not None:
         return shipped
-    if _HUB.fullmatch(str(source)) and not str(source).startswith("."):
+    # What is called like a shipped model's is never looked for at a stranger's.
+    is_ours = str(source).partition("/")[0] in available()
+    if _HUB.fullmatch(str(source)) and not str(source).startswith(".") and not is_ours:
         return _downloaded(str(source))
     expected = f"a file, a folder with {ADAPTER_FILE}, MODEL/NAME of a shipped one, or a Hub id"
     remedy = "correct the path, or write OWNER/NAME"
@@ -52,7 +55,7 @@ def _shipped(name: str) -> Path | None:
     model, slash, adapter = name.partition("/")
     if not slash or not re.fullmatch(r"[\w-]+/[\w-]+", name):
         return None
-    path = reference_model_folder(model) / "adapters" / f"{adapter}.safetensors"
+    path = reference_model_folder(model) / "adapters" / adapter / ADAPTER_FILE
     return path if path.is_file() else None
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -30,6 +30,16 @@ from dit_accel.tokens.pool import pool, unpool
 
 Call = Mapping[str, Any]
 """Arguments of one forward of the transformer, by name."""
+
+
+class Trajectory(Protocol):
+    """The calls of one run, in order; gone through once a segment."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def __iter__(self) -> Iterator[Call]:
+        """One after the other."""
 
 
 class SegmentFit(NamedTuple):
@@ -61,7 +71,7 @@ def recorded_calls(target: Any) -> Iterator[list[Call]]:
 
 @torch.no_grad()
 def calibrate_density(
-    target: Any, trajectories: Sequence[Sequence[Call]], ridge: float = 1e-2
+    target: Any, trajectories: Sequence[Trajectory], ridge: float = 1e-2
 ) -> list[SegmentFit]:
     """Fit the learned parts of the density segments of `target`, in place.
 
@@ -117,7 +127,7 @@ def _fit(
     transformer: Any,
     last: nn.Module,
     state: SegmentState,
-    trajectories: Sequence[Sequence[Call]],
+    trajectories: Sequence[Trajectory],
     ridge: float,
 ) -> SegmentFit:
     part = state.parts

@@ -79,7 +79,7 @@ def bench(
         )
     settings = BenchSettings(
         model=model,
-        plans=load_plans([*(plan or ()), *(more_plans or ())] or preset_names()),
+        plans=load_plans([*(plan or ()), *(more_plans or ())] or preset_names(model)),
         bases=tuple(parse_base(name, steps) for name in scheduler or ["UniPC"]),
         guidance_scale=guidance_scale,
         num_images=num_images,

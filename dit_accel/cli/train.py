@@ -36,9 +36,12 @@ def train(
     if path is None:
         return
     score = load_adapter(path).record.score
+    before = f"{score['relative_error_untrained']:.2%} before"
+    if "relative_error_calibrated" in score:
+        before += f" and {score['relative_error_calibrated']:.2%} calibrated"
     Console().print(
         f"error of the outputs {score['relative_error']:.2%} of the teacher's, which was"
-        f" {score['relative_error_untrained']:.2%} before\nadapter: {path}",
+        f" {before}\nadapter: {path}",
         highlight=False,
         soft_wrap=True,
     )

@@ -42,7 +42,7 @@ def record_presets(report: dict[str, Any], path: Path) -> None:
 
 
 def _record(report: dict[str, Any]) -> dict[str, Any]:
-    names = set(preset_names())
+    names = set(preset_names(report["settings"]["model"]))
     rows = [row for row in report["rows"] if row["kind"] == "plan" and row["label"] in names]
     beats = {item["name"]: item["difference_db"] for item in report["verdicts"]}
     settings, provenance = report["settings"], report["provenance"]
@@ -116,7 +116,7 @@ def _table(model: str, record: dict[str, Any] | None) -> Table:
     table.add_column("run", no_wrap=True)
     for heading in ("speed-up", "MACs ÷", "PSNR, dB", "SSIM", "fewer steps, dB"):
         table.add_column(heading, justify="right", min_width=max(map(len, heading.split())))
-    for name in preset_names():
+    for name in preset_names(model):
         # Figures of a plan that has had this name before are not its own.
         own = (name, Plan.load(name).fingerprint)
         known = (record or {}).get("presets", [])

@@ -27,6 +27,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"run": {"guidance_scale": 1.0}}, "condition_dropout: trajectories without guidance"),
     ({"run": {"scheduler": "DDIMM"}}, "run.scheduler: .*did you mean 'DDIM'"),
     ({"trackers": ["tensorbord"]}, "trackers"),
+    ({"data": {"renoise": 1.5}}, "data.renoise: got 1.5, expected .*1"),
     ({"train": "lora", "loop": {"muon_ratio": 3.0}}, "loop.muon_ratio: Muon is for whole"),
 ]
 
@@ -39,6 +40,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: st
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "no-such-model"}, "model: got"),
+    ({"loop": {"steps": 0}}, "loop.steps: got 0, expected steps to train.*density sparse"),
     ({"plan": {"exact": True}}, "nothing to adapt to"),
     ({"plan": {"density": {"kind": "pooled", "pool": 1}}}, "does nothing on this model's 8x8"),
     ({"plan": {"density": {"kind": "pooled", "pool": 2, "layers": [2, 9]}}}, "density.layers"),
@@ -75,3 +77,12 @@ def test_set_changes_one_value(tiny_dit, tmp_path):
     path.write_text(yaml.safe_dump(document(tiny_dit, tmp_path)))
     config = load_config(path, ["loop.steps=9", "objective.features=0.5"])
     assert (config.loop.steps, config.objective.features) == (9, 0.5)
+
+
+def test_processes_get_equal_shares_of_a_batch(tiny_dit, tmp_path, monkeypatch):
+    from dit_accel.adaptation import command
+
+    config = AdaptationConfig(**document(tiny_dit, tmp_path))
+    monkeypatch.setattr(command.Accelerator, "num_processes", 3)
+    with pytest.raises(DitAccelError, match="batch_size: got 4, expected a multiple of the 3"):
+        command.make_accelerator(config)

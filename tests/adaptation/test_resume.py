@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_adaptations import document
+from tiny_adaptations import POOLED, SPARSE, document
 from torch import Tensor
 
 from dit_accel.adaptation.loop import DivergedError
@@ -58,10 +58,24 @@ def state_of(session: Session) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("train", "batches"), [("new+norm", 1), ("new+norm", 9), ("lora", 5), ("all", 5)]
+    ("train", "density", "batches"),
+    [
+        ("new+norm", POOLED, 1),
+        ("new+norm", POOLED, 9),
+        ("lora", POOLED, 5),
+        ("new", SPARSE, 1),
+        ("new", SPARSE, 5),
+        ("all", SPARSE, 5),
+    ],
 )
-def test_a_killed_and_resumed_training_is_bit_exact(open_session, train, batches):
-    changes = {"train": train, "lora": {"rank": 2}, "loop": {"accumulation": 2}}
+def test_a_killed_and_resumed_training_is_bit_exact(open_session, train, density, batches):
+    changes = {
+        "train": train,
+        "plan": {"density": density},
+        "lora": {"rank": 2},
+        "loop": {"accumulation": 2},
+        "data": {"kind": "trajectories", "samples": 12, "batch_size": 6, "renoise": 0.5},
+    }
     whole, killed = open_session("whole", **changes), open_session("killed", **changes)
     adapter = whole.train()
     killed_after(killed, batches)

@@ -61,7 +61,8 @@ def test_it_comes_nearer_to_its_teacher(open_session, train):
     adapter = load_adapter(session.train())
     score = adapter.record.score
     assert score["relative_error"] < 0.9 * score["relative_error_untrained"]
-    assert read_json(session.config.folder / "untrained.json")
+    start = read_json(session.config.folder / "start.json")
+    assert start == {"relative_error_untrained": score["relative_error_untrained"]}
 
 
 def test_the_adapter_is_the_student(open_session, tiny_dit):

@@ -149,6 +149,17 @@ def test_a_wrong_base_is_refused_with_both_sides_named(dit, tmp_path):
         assert same(transformer, before)
 
 
+def test_a_layout_of_another_depth_says_that_the_adapter_is_another_models(dit, tmp_path):
+    """The plan is checked before any adapter is looked for."""
+    layout = {"bottom": 1, "segments": 2, "group": [0, 3, 0, 1], "dense": 1}
+    density = {"kind": "sparse", "pool": 2, "layout": layout}
+    message = r"= 10 blocks, expected 4[^\n]*\n.*adapter: dit-photos/density was .*dit-accel train"
+    with pytest.raises(PlanError, match=message):
+        dit_accel.accelerate(
+            dit.transformer(), {"density": density, "adapter": "dit-photos/density"}
+        )
+
+
 def test_wrong_shapes_and_names_are_refused(dit):
     transformer = dit.transformer()
     before = bits(transformer)
@@ -164,7 +175,7 @@ def test_wrong_shapes_and_names_are_refused(dit):
             f"lora.{LAYER}.down": torch.zeros(2, 5),
             f"lora.{LAYER}.up": torch.zeros(32, 2),
         },
-        "holds learned parts of density sparse, but the plan's density is pooled": None,
+        "it was trained for density.kind sparse, but the plan's is pooled": None,
     }
     for message, tensors in wrong.items():
         if tensors is None:

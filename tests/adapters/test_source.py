@@ -56,12 +56,12 @@ def test_what_is_nowhere_is_refused(monkeypatch, tmp_path):
 
 
 def test_shipped_ones_go_by_model_and_name(tmp_path, monkeypatch):
-    path = save_adapter(some_adapter(), tmp_path / "built")
-    folder = tmp_path / "shipped" / "dit-photos" / "adapters"
-    folder.mkdir(parents=True)
-    path.rename(folder / "density.safetensors")
+    save_adapter(some_adapter(), tmp_path / "shipped" / "dit-photos" / "adapters" / "density")
     monkeypatch.setattr(source, "reference_model_folder", lambda name: tmp_path / "shipped" / name)
     assert load_adapter("dit-photos/density").record == some_adapter().record
+    monkeypatch.setattr(source, "hf_hub_download", lambda *args, **kwargs: pytest.fail("asked"))
+    with pytest.raises(PlanError, match=r"adapter: got \"dit-photos/other\".*a shipped one"):
+        load_adapter("dit-photos/other")
 
 
 def test_other_files_are_refused(tmp_path: Path):

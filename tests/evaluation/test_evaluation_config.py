@@ -49,7 +49,7 @@ def test_refusals_name_the_field(document: Path, assignment: str, words: list[st
 SHIPPED = [
     path
     for path in sorted(config_folder("eval").glob("*.yaml"))
-    if not path.stem.startswith("caching_")  # those are frontiers
+    if not path.stem.startswith(("caching_", "density_"))  # frontiers, and adapters to be trained
 ]
 
 
@@ -59,6 +59,14 @@ def test_shipped_evaluations_can_be_prepared(path: Path) -> None:
 
     evaluation = prepare_evaluation(*load_evaluation(path))
     assert len({run.plan.fingerprint for run in evaluation.runs.values()}) > 1
+
+
+def test_the_scores_of_density_stand_beside_dense_at_their_steps_and_cost() -> None:
+    config, samples = load_evaluation(config_folder("eval") / "density_scores_dit_photos.yaml")
+    steps = {samples[name].num_inference_steps for name in config.dense}
+    for name, sample in samples.items():
+        if name not in config.dense:
+            assert {sample.num_inference_steps, sample.num_inference_steps * 11 // 20} <= steps
 
 
 def test_problems_of_a_run_name_it(document: Path) -> None:

@@ -38,8 +38,11 @@ def test_parts(suite: Any, tmp_path: Path) -> None:
         "bench-pixart-photos",
         "evaluate-dit-photos",
         "evaluate-pixart-photos",
+        "bench-density-eager",
+        "bench-density-compiled",
         "train-dit-photos",
         "train-pixart-photos",
+        "adapt-dit-photos",
     ]
     assert all(part.limit > 0 for part in suite.parts(tmp_path, "cpu", tiny=True, train=False))
 
@@ -98,6 +101,21 @@ def test_longer_recipes_are_valid_and_share_no_folder(suite: Any, tmp_path: Path
     assert len(folders) == 4 and all(folder.parent == tmp_path for folder in folders)
 
 
+def test_the_longer_adaptation_is_one_that_can_begin(suite: Any, tmp_path: Path) -> None:
+    from dit_accel.adaptation.config import load_config
+    from dit_accel.adaptation.prepare import prepare
+
+    [part] = [
+        part
+        for part in suite.parts(tmp_path, "cuda", tiny=False, train=True)
+        if part.name == "adapt-dit-photos"
+    ]
+    config = load_config(part.command[-2])
+    assert (config.loop.steps, config.batch_size) == (8 * 2500, 128)
+    assert config.folder.parent == tmp_path
+    assert len(prepare(config).steps) == 20
+
+
 def test_the_evaluations_are_ones_that_can_be_made(suite: Any, tmp_path: Path) -> None:
     from dit_accel.evaluation.config import load_evaluation
 
@@ -118,6 +136,20 @@ def test_a_tiny_bench_leaves_its_report(suite: Any, tmp_path: Path) -> None:
     assert suite.run_part(part, tmp_path)["outcome"] == "passed"
     report = json.loads((tmp_path / f"{part.name}-report.json").read_text())
     assert {row["label"] for row in report["rows"]} == {"dense", "quality", "balanced", "fast"}
+
+
+def test_so_does_one_of_density(suite: Any, tmp_path: Path) -> None:
+    """An architecture's config alone, random weights, and its layout by its depth."""
+    [part] = [
+        part
+        for part in suite.parts(tmp_path, "cpu", tiny=True, train=False)
+        if part.name == "bench-density-eager"
+    ]
+    assert suite.run_part(part, tmp_path)["outcome"] == "passed"
+    report = json.loads((tmp_path / f"{part.name}-report.json").read_text())
+    rows = {Path(row["label"]).stem: row for row in report["rows"]}
+    assert rows.keys() == {"dense", "exact", "density-delta", "density-paper"}
+    assert all(rows[f"density-{form}"]["mac_speed_up"] > 1.05 for form in ("delta", "paper"))
 
 
 def test_without_a_gpu_it_says_what_to_do(suite: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dit_accel.adapters.source import find_adapter
 from dit_accel.errors import DitAccelError
 from dit_accel.evaluation.frontier.config import FrontierConfig
 from dit_accel.evaluation.frontier.fitted_plans import fitted_plans
@@ -15,6 +16,7 @@ from dit_accel.evaluation.peers.peer import Peer
 from dit_accel.exact.config import Exact
 from dit_accel.measure.candidates import Base
 from dit_accel.plan import Plan
+from dit_accel.sampling.identity import file_digest
 
 Kind = Literal["dense", "plan", "peer"]
 EXACT = Plan(exact=Exact())
@@ -58,7 +60,11 @@ class Entry:
     def identity(self) -> dict[str, Any]:
         """Everything that decides its pictures, the model and the seeds apart."""
         peer = None if self.peer is None else self.peer.model_dump()
-        return {"base": str(self.base), "plan": self.plan.fingerprint, "peer": peer}
+        known = {"base": str(self.base), "plan": self.plan.fingerprint, "peer": peer}
+        if self.plan.adapter is None:
+            return known
+        # Another file may come to lie at the same path.
+        return known | {"adapter": file_digest(find_adapter(self.plan.adapter))}
 
 
 def dense_entry(base: Base) -> Entry:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dit_accel.adapters.storage import load_adapter
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import DitAccelError
 from dit_accel.evaluation.frontier.config import FrontierConfig, SeedRange
@@ -121,6 +122,8 @@ def _check_entries(entries: list[Entry], prepared: PreparedSampling) -> None:
         try:
             entry.plan.check_against(num_layers, entry.base.num_inference_steps)
             place(entry.plan.cache, num_layers)
+            if entry.plan.adapter is not None:
+                load_adapter(entry.plan.adapter).check(transformer, entry.plan)
             if entry.peer is not None:
                 entry.peer.check(num_layers)
         except DitAccelError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dit_accel.adaptation.config import load_config
 from dit_accel.cli import app
 from dit_accel.errors import DitAccelError
 from dit_accel.evaluation.frontier.config import load_frontier
@@ -119,6 +120,31 @@ def test_a_missing_package_is_named(document: Path, monkeypatch: pytest.MonkeyPa
     change = "peers=[{kind: cache_dit, grid: {first: 1}, bases: ['DDIM:8']}]"
     with pytest.raises(DitAccelError, match=r"cache-dit is not installed.*pip install cache-dit"):
         prepare_frontier(load_frontier(document, [change]))
+
+
+def test_an_adapter_is_looked_at_before_a_model_is_loaded(document: Path) -> None:
+    changes = ["plans={a: {plan: {adapter: ./none}, bases: ['DDIM:8']}}", "peers=[]"]
+    with pytest.raises(DitAccelError, match=r"a, DDIM 8: plan: adapter: got \"./none\""):
+        prepare_frontier(load_frontier(document, changes))
+
+
+def test_the_frontier_of_density_compares_equal_macs() -> None:
+    """Its adapters are trained before it can be prepared."""
+    from dit_accel.measure.architectures import load_architecture
+    from dit_accel.measure.plan_macs import Workload, run_cost
+
+    config = load_frontier(config_folder("eval") / "density_dit_photos.yaml")
+    architecture = load_architecture("dit-photos")
+    workload = Workload(14, 1, True, architecture.latent_size(None, None))
+    recipe = load_config(config_folder("adapt") / "density_dit_photos.yaml")
+    shares = {}
+    for name in ("sparse_untrained", "pooled_as_much"):
+        cost = run_cost(architecture, Plan.load(config.plans[name].plan), workload)
+        shares[name] = cost.macs_plan_lower / cost.macs_dense
+    assert all(0.5 < share < 0.55 for share in shares.values())
+    trained = Plan.load(recipe.plan).density
+    for name in ("sparse_untrained", "density_quality", "density_x_balanced"):
+        assert Plan.load(config.plans[name].plan).density == trained
 
 
 SHIPPED = sorted(config_folder("eval").glob("caching_*.yaml"))
