@@ -17,8 +17,8 @@ import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
 from torch import nn
 
+from dit_accel.configuration.strict_model import StrictModel, built
 from dit_accel.errors import PlanError, Problem
-from dit_accel.strict_model import StrictModel, built
 
 # Of a few weights: half precision moves a number by 0.4 % at most, training by far more.
 _WEIGHT_TOLERANCE = 0.01

@@ -11,11 +11,11 @@ from torch import nn
 
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.storage import load_adapter
-from dit_accel.attach import detach_all
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.channels_last import decoder_of, restore_memory_format
-from dit_accel.installation import Installation
+from dit_accel.integration.attach import detach_all
+from dit_accel.integration.installation import Installation
 from dit_accel.methods.caching.placement import place
 from dit_accel.plan import Plan, PlanLike
 

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationInfo, mod
 
 from dit_accel.adapters.source import beside
 from dit_accel.calibration_record import Calibration
+from dit_accel.configuration.strict_model import StrictModel, built
+from dit_accel.configuration.strict_yaml import parse_mapping, read_mapping
 from dit_accel.contradictions import shared_cells
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.exact.config import ExactSetting, read_exact
@@ -22,8 +24,6 @@ from dit_accel.methods.config import MethodConfig
 from dit_accel.methods.reading import read_method
 from dit_accel.plan_folder import read_plan_folder, write_plan_folder
 from dit_accel.presets import is_preset, preset_path
-from dit_accel.strict_model import StrictModel, built
-from dit_accel.strict_yaml import parse_mapping, read_mapping
 
 PlanLike: TypeAlias = Union["Plan", Mapping[str, Any], str, os.PathLike[str]]
 

@@ -16,8 +16,8 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from dit_accel.configuration.strict_yaml import read_mapping
 from dit_accel.errors import PlanError
-from dit_accel.strict_yaml import read_mapping
 
 if TYPE_CHECKING:
     from dit_accel.plan import Plan

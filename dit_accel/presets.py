@@ -8,9 +8,9 @@ A plan of ours with an adapter that ships (`MODEL/NAME`) belongs to that model a
 import os
 from pathlib import Path
 
+from dit_accel.configuration.strict_yaml import read_mapping
 from dit_accel.errors import PlanError, did_you_mean, mismatch
 from dit_accel.resources import config_folder
-from dit_accel.strict_yaml import read_mapping
 
 
 def preset_names(model: str | os.PathLike[str] | None = None) -> tuple[str, ...]:

@@ -9,8 +9,14 @@ from typing import Any, Literal, TypeAlias
 from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from dit_accel.configuration.schedule_reading import (
+    KEYS,
+    Value,
+    check_keys,
+    read_switches,
+    read_values,
+)
 from dit_accel.errors import PlanError, Problem, mismatch, nearest
-from dit_accel.schedule_reading import KEYS, Value, check_keys, read_switches, read_values
 from dit_accel.span import Span
 
 __all__ = ["Schedule", "Span", "Value", "within"]

@@ -9,13 +9,13 @@ from typing import Any
 
 from dit_accel.errors import RunError
 from dit_accel.install import installation_of, transformer_of
-from dit_accel.installation import Installation
+from dit_accel.integration.installation import Installation
+from dit_accel.integration.statistics import Call
 from dit_accel.measure.architectures import Architecture
 from dit_accel.measure.plan_macs import Workload, run_cost
 from dit_accel.methods.cell import Operators
 from dit_accel.plan import Plan
 from dit_accel.program import resolve_layers
-from dit_accel.statistics import Call
 
 
 @dataclass(frozen=True)

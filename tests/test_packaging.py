@@ -108,7 +108,7 @@ def test_command_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["plans", "plans/published", "models", "train", "sample", "eval"]
+    "folder", ["plans", "plans/published", "models", "train", "adapt", "sample", "eval"]
 )
 def test_configs_are_found_by_import_and_by_path(folder: str) -> None:
     """Tools that know only the import name and our own lookup must see the same files."""

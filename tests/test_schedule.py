@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError
 from dit_accel.schedule import Schedule, within
-from dit_accel.strict_model import StrictModel
 
 numbers = st.integers(-1000, 1000) | st.floats(-1000, 1000).map(lambda x: round(x, 6))
 fractions = st.floats(0, 1)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dit_accel.adaptation.data_config import AnyData, TrajectoriesConfig, read_data
-from dit_accel.overrides import read_config
+from dit_accel.configuration.overrides import read_config
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.sampling.solvers import SolverName
-from dit_accel.strict_model import StrictModel
 from dit_accel.training.config import LoopConfig
 
 Trains = Literal["new", "new+norm", "lora", "all"]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError, Problem, mismatch
-from dit_accel.strict_model import StrictModel
 
 Conditions = str | tuple[str | int, ...]
 

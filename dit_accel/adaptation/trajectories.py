@@ -22,7 +22,7 @@ from dit_accel.adaptation.conditions import ConditionTable
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch
 from dit_accel.backbones import find_backbone
-from dit_accel.hooks import argument_names
+from dit_accel.integration.hooks import argument_names
 
 Advance = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from dit_accel.strict_model import StrictModel
+from dit_accel.configuration.strict_model import StrictModel
 
 FORMAT, VERSION = "dit_accel.adapter", 1
 

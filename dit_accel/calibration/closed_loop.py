@@ -30,7 +30,7 @@ from dit_accel.forecast.predictors.multistep import (
     mixed_bands,
     weighted,
 )
-from dit_accel.hooks import argument_names
+from dit_accel.integration.hooks import argument_names
 from dit_accel.methods.caching.output_run import empty_output
 from dit_accel.methods.caching.predictors.multistep import CUTOFF, MultistepRow
 

@@ -21,11 +21,11 @@ from torch import nn
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.install import installation_of, run, transformer_of
+from dit_accel.integration.segment_state import SegmentState
 from dit_accel.learned_parts import fixed_density
 from dit_accel.methods.sparse_density import SparseDensity
 from dit_accel.nn.delta_segment import DeltaSegment
 from dit_accel.nn.ridge import Ridge
-from dit_accel.segment_state import SegmentState
 from dit_accel.tokens.pool import pool, unpool
 
 Call = Mapping[str, Any]
@@ -159,7 +159,7 @@ def _take_in(
     transformer: Any,
     last: nn.Module,
     state: SegmentState,
-    trajectory: Sequence[Call],
+    trajectory: Trajectory,
 ) -> int:
     """Add what one dense run says; returns how many of its calls are sparse."""
     seen = 0

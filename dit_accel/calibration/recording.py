@@ -18,7 +18,7 @@ from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.calibration.head import output_of, rows_of, through_head
 from dit_accel.calibration.moments import Products, StepFit, step_fit
 from dit_accel.errors import UnsupportedError
-from dit_accel.hooks import argument_names
+from dit_accel.integration.hooks import argument_names
 from dit_accel.plan import Plan
 from dit_accel.sampling.variants import shared_copy
 

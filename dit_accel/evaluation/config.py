@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from dit_accel.configuration.overrides import read_overridden
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError, Problem, did_you_mean, mismatch
-from dit_accel.overrides import read_overridden
 from dit_accel.sampling.sample_config import SampleConfig
-from dit_accel.strict_model import StrictModel
 
 _NAME = "letters, digits, '.', '_' and '-', beginning with a letter or digit"
 

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from diffusers.hooks import ModelHook
 from torch import nn
 
-from dit_accel.attach import EXACT_HOOK_NAME, attach
 from dit_accel.exact.forward import Forward, Key, TensorForward
 from dit_accel.exact.row_tables import BUDGET_BYTES, RowTables, as_rows
 from dit_accel.exact.sites import Site, Weights
+from dit_accel.integration.attach import EXACT_HOOK_NAME, attach
 
 
 class _Lookup:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError, mismatch
-from dit_accel.strict_model import StrictModel
 
 
 class Exact(StrictModel):

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from diffusers.hooks import ModelHook
 from torch import nn
 
-from dit_accel.attach import EXACT_HOOK_NAME, attach
 from dit_accel.exact.forward import Forward, TensorForward
 from dit_accel.exact.sites import Site, Weights
+from dit_accel.integration.attach import EXACT_HOOK_NAME, attach
 
 
 class _Fused:

@@ -17,9 +17,9 @@ import torch
 from diffusers.hooks import ModelHook
 from torch import nn
 
-from dit_accel.attach import EXACT_HOOK_NAME, attach
 from dit_accel.backbones.backbone import halves_equal
 from dit_accel.exact.forward import Forward, TensorForward
+from dit_accel.integration.attach import EXACT_HOOK_NAME, attach
 
 
 class _HalfHook(ModelHook):

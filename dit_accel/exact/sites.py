@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torch import nn
 
-from dit_accel.attach import HOOK_NAMES
+from dit_accel.integration.attach import HOOK_NAMES
 
 WeightState: TypeAlias = tuple[tuple[int, int], ...]
 

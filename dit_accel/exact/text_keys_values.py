@@ -21,10 +21,10 @@ from diffusers.hooks import ModelHook
 from diffusers.models import attention_processor as processors
 from torch import nn
 
-from dit_accel.attach import EXACT_HOOK_NAME, attach
 from dit_accel.exact.forward import Forward, TensorForward
 from dit_accel.exact.sites import Site, Weights
 from dit_accel.exact.text_rows import HeldText, distinct_rows
+from dit_accel.integration.attach import EXACT_HOOK_NAME, attach
 
 # Of one guidance call; blocks beyond it compute their keys and values at each step.
 BUDGET_BYTES = 1024 * 2**20

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import Problem
 from dit_accel.span import Span
-from dit_accel.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from dit_accel.plan import Plan

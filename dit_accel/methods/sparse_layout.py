@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError, Problem
-from dit_accel.strict_model import StrictModel
 
 Role = Literal["pool", "merge", "sparse", "recover", "dense"]
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from dit_accel.configuration.overrides import read_config
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
-from dit_accel.overrides import read_config
 from dit_accel.resources import config_folder
 from dit_accel.sampling.batch import ImageBatch
 from dit_accel.sampling.conditions.text_files import HALF_A_PAIR, is_unicode
 from dit_accel.sampling.solvers import SolverName
-from dit_accel.strict_model import StrictModel
 
 QUICKSTART = config_folder() / "quickstart.yaml"
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dit_accel.overrides import read_config
+from dit_accel.configuration.overrides import read_config
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.sampling.conditions.text_files import HALF_A_PAIR, is_unicode
 from dit_accel.sampling.solvers import SOLVERS, SolverName
-from dit_accel.strict_model import StrictModel
 
 _KINDS = ("labels", "prompts", "coco")
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from dit_accel.overrides import read_config
-from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import read_mapping
+from dit_accel.configuration.overrides import read_config
+from dit_accel.configuration.strict_model import StrictModel
+from dit_accel.configuration.strict_yaml import read_mapping
 
 
 class CropsConfig(StrictModel):

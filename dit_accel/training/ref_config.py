@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import read_mapping
+from dit_accel.configuration.strict_model import StrictModel
+from dit_accel.configuration.strict_yaml import read_mapping
 
 from .config import DataConfig, LoopConfig
 

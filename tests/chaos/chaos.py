@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the modules that tests share
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))  # the modules that tests share
 
 import numpy as np
 import torch

@@ -50,7 +50,7 @@ def alive_parts() -> int:
     """Objects of the installed machinery that are still reachable from anywhere."""
     gc.collect()
     gc.collect()  # the weak table of installations lets go of its values in the first pass
-    families = ("dit_accel.exact", "dit_accel.hooks", "dit_accel.installation")
+    families = ("dit_accel.exact", "dit_accel.integration")
     modules = (str(type(item).__module__) for item in gc.get_objects() if type(item) is not Exact)
     return sum(module.startswith(families) for module in modules)
 

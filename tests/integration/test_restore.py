@@ -16,20 +16,20 @@ from plans import PLANS
 from tiny_models import FAMILIES, TinyFamily
 
 import dit_accel
-from dit_accel.cache_runs import CacheRuns
-from dit_accel.density_hooks import DensityAttentionHook, DensityBlockHook, DensityHooks
-from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
 from dit_accel.install import installation_of, plan_of
-from dit_accel.installation import Installation
+from dit_accel.integration.cache_runs import CacheRuns
+from dit_accel.integration.density_hooks import DensityAttentionHook, DensityBlockHook, DensityHooks
+from dit_accel.integration.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
+from dit_accel.integration.installation import Installation
+from dit_accel.integration.module_hooks import ModuleHooks
+from dit_accel.integration.plan_hooks import PlanHooks
+from dit_accel.integration.segment_state import SegmentState
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.module_run import ModuleRun
 from dit_accel.methods.caching.ring import Ring
 from dit_accel.methods.caching.token_run import TokenRun
-from dit_accel.module_hooks import ModuleHooks
 from dit_accel.nn.delta_segment import DeltaSegment
-from dit_accel.plan_hooks import PlanHooks
-from dit_accel.segment_state import SegmentState
 
 PARTS = {
     Installation,

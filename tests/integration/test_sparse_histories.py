@@ -10,8 +10,8 @@ from combinations import STEPS, Combination
 from tiny_models import FAMILIES, TinyFamily, every_family, modes
 
 import dit_accel
-from dit_accel.cache_runs import CacheRuns
 from dit_accel.install import installation_of
+from dit_accel.integration.cache_runs import CacheRuns
 
 DENSITY = {
     "kind": "sparse",

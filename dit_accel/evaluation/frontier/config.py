@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from dit_accel.calibration_record import Target
+from dit_accel.configuration.overrides import read_config
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.errors import PlanError, Problem, mismatch
 from dit_accel.evaluation.frontier.fields import BaseField, DenseField, GridField
 from dit_accel.evaluation.peers.dual_block import CacheDit
@@ -17,9 +19,7 @@ from dit_accel.evaluation.peers.first_block import DiffusersFirstBlock
 from dit_accel.evaluation.peers.peer import Peer
 from dit_accel.evaluation.peers.taylorseer import DiffusersTaylorSeer
 from dit_accel.measure.candidates import CONVERGED_SOLVER, CONVERGED_STEPS, Base
-from dit_accel.overrides import read_config
 from dit_accel.sampling.sample_config import DataConfig
-from dit_accel.strict_model import StrictModel
 
 PEERS: dict[str, type[Peer]] = {
     "diffusers_first_block": DiffusersFirstBlock,

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 import torch
 
+from dit_accel.configuration.strict_model import StrictModel
 from dit_accel.plan import Plan
-from dit_accel.strict_model import StrictModel
 
 
 class AttachedPeer(Protocol):

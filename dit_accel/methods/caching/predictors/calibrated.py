@@ -17,12 +17,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from dit_accel.configuration.strict_model import StrictModel, built
 from dit_accel.errors import RunError
 from dit_accel.forecast.predictors.nodes import Weights
 from dit_accel.methods.caching.predictors.predictor import SnapshotPredictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
-from dit_accel.strict_model import StrictModel, built
 
 
 class StepWeights(StrictModel):

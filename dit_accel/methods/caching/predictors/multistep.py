@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from dit_accel.configuration.strict_model import StrictModel, built
 from dit_accel.errors import RunError
 from dit_accel.methods.caching.predictors.predictor import Predictor
 from dit_accel.methods.caching.sites.site import Site
 from dit_accel.methods.registry import register
-from dit_accel.strict_model import StrictModel, built
 
 CUTOFF = 0.25
 """Share of the frequencies of each axis that is low."""

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 
 from dit_accel.backbones import Backbone
-from dit_accel.begun_call import BegunCall
 from dit_accel.errors import RunError
+from dit_accel.integration.begun_call import BegunCall
+from dit_accel.integration.module_runs import ModuleRuns, paired
+from dit_accel.integration.statistics import SiteCall
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.call_run import CallRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun
 from dit_accel.methods.caching.placement import forecast_layers, parts_of, place
-from dit_accel.module_runs import ModuleRuns, paired
 from dit_accel.run_state import Position
-from dit_accel.statistics import SiteCall
 from dit_accel.tokens.grid import Grid
 
 

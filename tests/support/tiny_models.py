@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from transformers import T5Config, T5EncoderModel
 
 from dit_accel.install import installation_of
-from dit_accel.statistics import Call
+from dit_accel.integration.statistics import Call
 
 NUM_LAYERS = 4
 SIDE = 8  # latent side; patches of one, so 64 tokens

@@ -13,9 +13,9 @@ import torch
 from diffusers.hooks import ModelHook
 from torch import nn
 
-from dit_accel.attach import CACHE_HOOK_NAME, attach
 from dit_accel.backbones import Backbone
 from dit_accel.errors import UnsupportedError
+from dit_accel.integration.attach import CACHE_HOOK_NAME, attach
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.choosers.chooser import TokenChooser
 from dit_accel.methods.caching.module_run import ModuleCell, ModuleRun

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from dit_accel.attach import attach
 from dit_accel.backbones import Backbone
-from dit_accel.begun_call import BegunCall
-from dit_accel.density_hooks import DensityHooks
-from dit_accel.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
-from dit_accel.looks import look_of
+from dit_accel.integration.attach import attach
+from dit_accel.integration.begun_call import BegunCall
+from dit_accel.integration.density_hooks import DensityHooks
+from dit_accel.integration.hooks import AttentionHook, BlockHook, FeedForwardHook, TransformerHook
+from dit_accel.integration.looks import look_of
+from dit_accel.integration.module_hooks import ModuleHooks
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun
@@ -21,7 +22,6 @@ from dit_accel.methods.caching.placement import Spans
 from dit_accel.methods.cell import Operators
 from dit_accel.methods.pooled_density import PooledBlock
 from dit_accel.methods.sparse_density import SparseDensity
-from dit_accel.module_hooks import ModuleHooks
 from dit_accel.plan import Plan
 from dit_accel.program import cell_at, merge_of
 from dit_accel.run_state import Position

@@ -15,7 +15,7 @@ from diffusers.hooks import ModelHook
 from torch import nn
 
 from dit_accel.errors import UnsupportedError
-from dit_accel.looks import Look
+from dit_accel.integration.looks import Look
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun, empty_output

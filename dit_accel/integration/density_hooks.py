@@ -15,16 +15,16 @@ import torch
 from diffusers.hooks import ModelHook
 from torch import nn
 
-from dit_accel.attach import DENSITY_HOOK_NAME, attach
 from dit_accel.backbones import Backbone
-from dit_accel.hooks import argument_names, refuse_fused, refuse_mask
+from dit_accel.integration.attach import DENSITY_HOOK_NAME, attach
+from dit_accel.integration.hooks import argument_names, refuse_fused, refuse_mask
+from dit_accel.integration.segment_state import SegmentState
 from dit_accel.methods.cell import Operators
 from dit_accel.methods.sparse_density import SparseCell, SparseDensity
 from dit_accel.nn.delta_segment import DeltaSegment
 from dit_accel.nn.paper_segment import PaperSegment
 from dit_accel.nn.pooling_attention import pooling_attention
 from dit_accel.nn.sparse_segment import SparseSegment
-from dit_accel.segment_state import SegmentState
 from dit_accel.tokens.cells import Cells, cells_between
 from dit_accel.tokens.grid import Grid
 from dit_accel.tokens.positions import window_centres

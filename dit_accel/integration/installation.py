@@ -12,20 +12,20 @@ from torch import nn
 
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.weights_in_place import WeightsInPlace
-from dit_accel.attach import detach_all
 from dit_accel.backbones import Backbone
-from dit_accel.begun_call import BegunCall
-from dit_accel.cache_runs import CacheRuns
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
+from dit_accel.integration.attach import detach_all
+from dit_accel.integration.begun_call import BegunCall
+from dit_accel.integration.cache_runs import CacheRuns
+from dit_accel.integration.observe import SchedulerObserver
+from dit_accel.integration.plan_hooks import PlanHooks
+from dit_accel.integration.segment_state import SegmentState
+from dit_accel.integration.statistics import Call, RunStatistics
 from dit_accel.methods.cell import Operators
-from dit_accel.observe import SchedulerObserver
 from dit_accel.plan import Plan
-from dit_accel.plan_hooks import PlanHooks
 from dit_accel.program import density_grid, resolve_layers, steps_with_blocks
 from dit_accel.run_state import MOST_BRANCHES, Position, RunClock
-from dit_accel.segment_state import SegmentState
-from dit_accel.statistics import Call, RunStatistics
 from dit_accel.tokens.grid import Grid
 
 

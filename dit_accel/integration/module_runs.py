@@ -9,10 +9,10 @@ from torch import nn
 
 from dit_accel.backbones import Backbone
 from dit_accel.errors import RunError
+from dit_accel.integration.module_hooks import InnerRun, present_modules
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.module_run import ModuleRun
 from dit_accel.methods.caching.token_run import TokenRun
-from dit_accel.module_hooks import InnerRun, present_modules
 from dit_accel.run_state import Position
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler
 
-from dit_accel.observe import SchedulerObserver
+from dit_accel.integration.observe import SchedulerObserver
 
 
 class Listener:

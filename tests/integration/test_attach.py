@@ -11,7 +11,7 @@ from accelerate.hooks import ModelHook as AccelerateHook
 from diffusers.hooks import HookRegistry, ModelHook
 from torch import nn
 
-from dit_accel.attach import HOOK_NAME, attach, detach
+from dit_accel.integration.attach import HOOK_NAME, attach, detach
 
 
 class Scale(nn.Module):

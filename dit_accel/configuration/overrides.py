@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dit_accel.configuration.strict_model import StrictModel
+from dit_accel.configuration.strict_yaml import parse_yaml, read_mapping
 from dit_accel.errors import PlanError, Problem, mismatch
-from dit_accel.strict_model import StrictModel
-from dit_accel.strict_yaml import parse_yaml, read_mapping
 
 Config = TypeVar("Config", bound=StrictModel)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from dit_accel.configuration.strict_yaml import parse_mapping, parse_yaml, read_mapping
 from dit_accel.errors import PlanError
-from dit_accel.strict_yaml import parse_mapping, parse_yaml, read_mapping
 
 
 @pytest.mark.parametrize(

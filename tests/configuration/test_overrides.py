@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from dit_accel.configuration.overrides import override
 from dit_accel.errors import PlanError
-from dit_accel.overrides import override
 
 
 @pytest.mark.parametrize(

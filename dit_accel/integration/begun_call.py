@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dit_accel.integration.module_hooks import InnerRun
+from dit_accel.integration.statistics import SiteCall
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
 from dit_accel.methods.caching.output_run import OutputRun
-from dit_accel.module_hooks import InnerRun
-from dit_accel.statistics import SiteCall
 
 
 @dataclass(frozen=True)

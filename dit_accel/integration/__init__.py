@@ -1,0 +1,1 @@
+"""A plan at work on a transformer: hooks, runs of caches, counters."""
