@@ -9,8 +9,6 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from dit_accel.adapters.hub import push_to_hub
-from dit_accel.adapters.storage import load_adapter, save_adapter
 from dit_accel.calibration import calibrate
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError
 from dit_accel.install import accelerate, accelerated, restore, run
@@ -30,10 +28,7 @@ __all__ = [
     "accelerate",
     "accelerated",
     "calibrate",
-    "load_adapter",
-    "push_to_hub",
     "restore",
     "run",
-    "save_adapter",
     "summary",
 ]

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from dit_accel.adapters import load_adapter
 from dit_accel.adapters.adapter import Adapter
-from dit_accel.adapters.storage import load_adapter
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.channels_last import decoder_of, restore_memory_format

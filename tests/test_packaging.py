@@ -41,6 +41,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 OURS = {"dit_accel", *(path.stem for path in ROOT.glob("tests/**/*.py"))}
+EXTRAS = ("train", "datasets", "ray", "test")
 TOML = {"tomllib", "tomli"}  # the standard library's, and what pytest itself needs before that
 
 
@@ -74,20 +75,20 @@ def distributions_imported(sources: Iterable[Path]) -> set[str]:
 def test_everything_the_package_imports_is_declared(project: dict[str, Any]) -> None:
     core = names_in(project["dependencies"])
     extras = project["optional-dependencies"]
-    train, ray, test = (names_in(extras[name]) for name in ("train", "ray", "test"))
+    train, data, ray, test = (names_in(extras[name]) for name in EXTRAS)
     sources = [*ROOT.glob("dit_accel/**/*.py"), *ROOT.glob("pipelines/**/*.py")]
-    training = [source for source in sources if "training" in source.parts]
+    training = [source for source in sources if {"training", "adaptation"} & {*source.parts}]
     on_ray = [source for source in sources if source.name.startswith("ray_")]
     peers = [source for source in sources if "peers" in source.parts]  # found, not required
     assert distributions_imported(set(sources) - {*training, *on_ray, *peers}) <= core
     assert distributions_imported(on_ray) <= core | ray
-    assert distributions_imported(training) <= core | train
+    assert distributions_imported(training) <= core | train | data
     assert distributions_imported(peers) <= core | test
 
 
 def test_everything_the_tests_and_scripts_import_is_declared(project: dict[str, Any]) -> None:
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["train"], *extras["ray"], *extras["test"]]
+    wanted = [*project["dependencies"], *(each for name in EXTRAS for each in extras[name])]
     declared = names_in(wanted)
     sources = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("scripts/**/*.py")]
     assert distributions_imported(sources) <= declared

@@ -152,7 +152,7 @@ def _of_dataset(data: DatasetConfig, classes: ClassNames | None) -> Iterator[Pic
     except ImportError:
         raise DitAccelError(
             "data: kind dataset needs the package datasets, which is not installed; pip install"
-            " datasets, or use kind folder"
+            " 'dit-accel[datasets]', or use kind folder"
         ) from None
     on_disk = Path(data.name).expanduser()
     rows = load_from_disk(on_disk) if on_disk.exists() else load_dataset(data.name)

@@ -21,9 +21,9 @@ from dit_accel.adaptation.scoring import relative_error
 from dit_accel.adaptation.sources import open_source
 from dit_accel.adaptation.starting_point import calibrate_student, is_calibrated
 from dit_accel.adaptation.student import Student
+from dit_accel.adapters import save_adapter
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.record import AdapterRecord
-from dit_accel.adapters.storage import save_adapter
 from dit_accel.calibration_record import model_hash, sampled_weights
 from dit_accel.install import at_step
 from dit_accel.measure.provenance import versions

@@ -27,7 +27,7 @@ def train(
     from dit_accel.adaptation.command import run, work_of
     from dit_accel.adaptation.config import load_config
     from dit_accel.adaptation.prepare import prepare
-    from dit_accel.adapters.storage import load_adapter
+    from dit_accel.adapters import load_adapter
     from dit_accel.cli.progress import progress_bar
 
     prepared = prepare(load_config(config, set_ or ()))

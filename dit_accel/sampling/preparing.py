@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dit_accel.adapters.storage import load_adapter
+from dit_accel.adapters import load_adapter
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import DitAccelError, did_you_mean, mismatch
 from dit_accel.extractors.registry import check_extractor_name

@@ -14,7 +14,7 @@ from PIL import Image
 from dit_accel.adaptation.data_config import FolderConfig, WebDatasetConfig
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.pictures import read_pictures
-from dit_accel.adapters.storage import load_adapter
+from dit_accel.adapters import load_adapter
 from dit_accel.errors import DitAccelError
 from dit_accel.sampling.conditions.labels import ClassNames
 

@@ -11,7 +11,7 @@ from tiny_adaptations import SPARSE
 from typer.testing import CliRunner
 
 import dit_accel
-from dit_accel.adapters.storage import load_adapter
+from dit_accel.adapters import load_adapter
 from dit_accel.cli.app import app
 from dit_accel.errors import DitAccelError
 from dit_accel.install import at_step

@@ -8,7 +8,7 @@ from tiny_adaptations import POOLED
 
 import dit_accel
 from dit_accel.adaptation.session import Session
-from dit_accel.adapters.storage import load_adapter
+from dit_accel.adapters import load_adapter
 from dit_accel.errors import DitAccelError
 from dit_accel.install import at_step
 from dit_accel.sampling.batch import ImageBatch, denoise

@@ -16,9 +16,9 @@ from torch import nn
 
 import dit_accel
 from dit_accel import Plan, PlanError, UnsupportedError
+from dit_accel.adapters import load_adapter, save_adapter
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.record import AdapterRecord
-from dit_accel.adapters.storage import load_adapter, save_adapter
 from dit_accel.calibration_record import model_hash, sampled_weights
 from dit_accel.install import installation_of
 

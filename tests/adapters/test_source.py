@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from dit_accel import Plan, PlanError
-from dit_accel.adapters import hub, source
+from dit_accel.adapters import hub, load_adapter, save_adapter, source
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.record import AdapterRecord
-from dit_accel.adapters.storage import load_adapter, save_adapter
 
 
 def some_adapter() -> Adapter:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dit_accel.adapters.storage import load_adapter
+from dit_accel.adapters import load_adapter
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import DitAccelError
 from dit_accel.evaluation.frontier.config import FrontierConfig, SeedRange
