@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 # The models in the tests are tiny: more threads only wait for each other, and for the processes
 # of pytest-xdist. Those that a test starts hear of it by the variable.
@@ -71,6 +72,13 @@ def _fixed_seed() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_precision() -> Iterator[None]:
+    """A process may ask accelerate for one precision only; each test is one of its own in that."""
+    yield
+    AcceleratorState._reset_state()
 
 
 @pytest.fixture(scope="session", params=["dit-photos", "pixart-photos"])

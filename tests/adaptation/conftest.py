@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 from saved_pipelines import save_tiny_dit
 from saved_text_pipelines import save_tiny_pixart
 from tiny_adaptations import document
@@ -26,12 +25,6 @@ def tiny_dit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pixart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_pixart(tmp_path_factory.mktemp("pixart"))
-
-
-@pytest.fixture(autouse=True)
-def own_precision() -> None:
-    """The precision of an accelerator is that of its process; other tests have chosen one."""
-    AcceleratorState._reset_state()
 
 
 @pytest.fixture

@@ -139,5 +139,5 @@ def finished_text(finished: ClassRecipe, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def accelerator() -> Accelerator:
-    """Of the recipe's precision: a process may only ever ask for one."""
+    """Of the recipe's precision."""
     return Accelerator(mixed_precision="bf16")
