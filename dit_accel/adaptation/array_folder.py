@@ -78,8 +78,16 @@ class ArrayFolder:
         progress = {"identity": self._identity, "done": self.done, "names": sorted(rows)}
         write_json(progress, self.folder / PROGRESS_FILE)
 
-    def read(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        """Some rows `[B]` of an array, in float32 where it holds half precision."""
-        values = np.ascontiguousarray(self._arrays[name][rows.numpy()])
+    def read(self, name: str, rows: torch.Tensor, *places: int | torch.Tensor) -> torch.Tensor:
+        """Some rows `[B]` of an array, in float32 where it holds half precision.
+
+        Args:
+            name: of the array.
+            rows: `[B]`.
+            places: in each row, along the axes after the first: one for all, or `[B]`. Nothing else
+                of the rows is read.
+        """
+        index = (rows.numpy(), *(np.asarray(place) for place in places))
+        values = np.ascontiguousarray(self._arrays[name][index])
         found = torch.from_numpy(values)
         return found.float() if found.is_floating_point() else found

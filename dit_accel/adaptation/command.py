@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from accelerate.utils import (
     DistributedDataParallelKwargs,
     DistributedType,
     GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
     is_tensorboard_available,
     is_wandb_available,
 )
@@ -89,7 +91,11 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
         # Batches are accumulated by the loop, whatever the environment says.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         # A step of the run at which the plan does less leaves parts without a gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        # The others wait while the first process makes or encodes the samples.
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=timedelta(days=1)),
+        ],
     )
     if accelerator.distributed_type not in _TOGETHER:
         raise UnsupportedError(

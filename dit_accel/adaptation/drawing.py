@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from dit_accel.adaptation.samples import Batch, Source
 from dit_accel.training.loop import step_generator
 
 # One a purpose, of one seed.
-_TRAINING, _HELD_OUT, _CALIBRATION = 32, 33, 34
+_TRAINING, _HELD_OUT, _CALIBRATION, _ORDER = 32, 33, 34, 35
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Draws:
     """Draws the batches of one adaptation.
 
     Attributes:
-        source: of the samples; the last `held_out` of them are never trained on.
+        source: of the samples; some `held_out` of them are never trained on.
         levels: of the run.
         steps: of the run that are trained.
         batch_size: samples, over all processes.
@@ -54,22 +55,29 @@ class Draws:
         source = self.source
         if self.fresh is not None and torch.rand((), generator=generator) < self.renoise:
             source = self.fresh
-        samples = torch.randint(self.num_trained, (self.batch_size,), generator=generator)
+        drawn = torch.randint(self.num_trained, (self.batch_size,), generator=generator)
+        samples = self._order[drawn]
         dropped = self._dropped(self.batch_size, generator)
         return _share(source.batch(samples, dropped, step, generator), *self.share), step
 
     def calibration(self, step: int, samples: Tensor) -> Batch:
         """Some samples `[B]` at one step, as training would see them; the same at every call."""
         generator = step_generator(self.seed, _CALIBRATION, step)
-        return self.source.batch(samples, self._dropped(len(samples), generator), step, generator)
+        dropped = self._dropped(len(samples), generator)
+        return self.source.batch(self._order[samples], dropped, step, generator)
 
     def scoring(self, step: int) -> Batch:
         """All held-out samples at one step, with their conditions; the same at every call."""
         generator = step_generator(self.seed, _HELD_OUT, step)
-        samples = torch.arange(self.num_trained, len(self.source))
+        samples = self._order[self.num_trained :]
         return self.source.batch(
             samples, torch.zeros(len(samples), dtype=torch.bool), step, generator
         )
+
+    @cached_property
+    def _order(self) -> Tensor:
+        # Pictures come sorted by class: whatever is held out must not be one class alone.
+        return torch.randperm(len(self.source), generator=step_generator(self.seed, _ORDER, 0))
 
     @property
     def num_trained(self) -> int:

@@ -94,10 +94,10 @@ class AdaptationLoop:
                 self._record({**record, "seconds": round(self.seconds, 2)})
             if not self.accelerator.is_main_process:
                 continue  # it meets the others again at its next gradients
+            if self._due(self.loop.checkpoint_every):
+                self.save()  # before a preview, whose failure must not cost steps
             if self._due(self.loop.preview_every):
                 self._record(preview(self.step))
-            if self._due(self.loop.checkpoint_every):
-                self.save()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

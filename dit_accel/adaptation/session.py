@@ -169,4 +169,4 @@ def _load(prepared: PreparedAdaptation, device: torch.device) -> Any:
 def _drop_text_encoder(pipe: Any) -> None:
     """Texts are encoded by now, and an encoder may be ten times as large as the transformer."""
     if getattr(pipe, "text_encoder", None) is not None:
-        pipe.text_encoder.to("cpu")
+        pipe.register_modules(text_encoder=None)

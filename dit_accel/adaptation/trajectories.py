@@ -104,13 +104,12 @@ class Trajectories:
     ) -> Batch:
         """As `Source.batch`; nothing is drawn."""
         conditions = self.request.conditions[samples].masked_fill(dropped, 0)
-        outputs = self.arrays.read("outputs", samples)[:, step]
         timestep = self.request.levels.timesteps[step]
         return Batch(
-            states=self.arrays.read("states", samples)[:, step],
+            states=self.arrays.read("states", samples, step),
             timesteps=torch.full((len(samples),), timestep),
             conditions=conditions,
-            outputs=outputs[torch.arange(len(samples)), dropped.long()],
+            outputs=self.arrays.read("outputs", samples, step, dropped.long()),
         )
 
 

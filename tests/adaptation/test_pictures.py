@@ -105,3 +105,10 @@ def test_training_on_pictures_with_both_losses(open_session, folder):
     distance = (clean[:, None] - stored[None]).abs().flatten(2).amax(2).amin(1)
     assert distance.max() < 1e-4
     assert load_adapter(session.train()).record.steps == 6
+
+
+def test_held_out_pictures_are_of_several_classes(open_session, folder):
+    """They come class by class; `2` and `moon` are half of them each."""
+    data = {"kind": "folder", "folder": str(folder), "batch_size": 3}
+    session = open_session(data=data, held_out=4)
+    assert len(session.draws.scoring(0).conditions.unique()) == 2
