@@ -6,6 +6,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,10 @@ def read_pictures(data: AnyPictures, classes: ClassNames | None) -> list[Picture
         found = (each for shard in data.shards for each in _of_shard(Path(shard), classes))
     else:
         found = _of_dataset(data, classes)
-    pictures = [picture for picture, _ in zip(found, _counted(data.limit), strict=False)]
+    pictures = list(islice(found, data.limit))
     if not pictures:
         raise DitAccelError(f"data: there is no picture ({', '.join(_SUFFIXES)}) in it; correct it")
     return pictures
-
-
-def _counted(limit: int | None) -> Iterator[int]:
-    count = 0
-    while limit is None or count < limit:
-        yield count
-        count += 1
 
 
 def _of_folder(folder: Path, classes: ClassNames | None) -> Iterator[Picture]:

@@ -22,7 +22,7 @@ from dit_accel.adaptation.conditions import ConditionTable
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch
 from dit_accel.backbones import find_backbone
-from dit_accel.integration.hooks import argument_names
+from dit_accel.integration.calls import argument_names, named_arguments, output_of
 
 Advance = Callable[[str], None]
 
@@ -119,9 +119,8 @@ def _listening(transformer: Any) -> Iterator[list[tuple[Tensor, Tensor]]]:
     names, calls = argument_names(transformer), list[tuple[Tensor, Tensor]]()
 
     def hear(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-        arguments = {**dict(zip(names, args, strict=False)), **kwargs}
-        found = output[0] if isinstance(output, tuple) else output.sample
-        calls.append((arguments["hidden_states"], found))
+        arguments = named_arguments(names, args, kwargs)
+        calls.append((arguments["hidden_states"], output_of(output)))
 
     handle = transformer.register_forward_hook(hear, with_kwargs=True)
     try:

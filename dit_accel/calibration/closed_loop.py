@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
-from dit_accel.calibration.head import output_of, rows_of
+from dit_accel.calibration.head import rows_of
 from dit_accel.calibration.moments import RIDGE
 from dit_accel.calibration.request import relative_error
 from dit_accel.errors import UnsupportedError
@@ -30,7 +30,7 @@ from dit_accel.forecast.predictors.multistep import (
     mixed_bands,
     weighted,
 )
-from dit_accel.integration.hooks import argument_names
+from dit_accel.integration.calls import argument_names, named_arguments, output_of
 from dit_accel.methods.caching.output_run import empty_output
 from dit_accel.methods.caching.predictors.multistep import CUTOFF, MultistepRow
 
@@ -115,7 +115,7 @@ class ClosedLoop:
 
     def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """The rows that the step computes; what is returned is replaced in the solver's step."""
-        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        arguments = named_arguments(self._names, args, kwargs)
         hidden: torch.Tensor = arguments["hidden_states"]
         step = len(self._rows)
         if self._called > step:

@@ -21,6 +21,7 @@ from torch import nn
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.install import installation_of, run, transformer_of
+from dit_accel.integration.calls import argument_names, named_arguments
 from dit_accel.integration.segment_state import SegmentState
 from dit_accel.learned_parts import fixed_density
 from dit_accel.methods.sparse_density import SparseDensity
@@ -57,12 +58,13 @@ def recorded_calls(target: Any) -> Iterator[list[Call]]:
         target: a pipeline or transformer that is called by keyword inside of the block, one call a
             step (batched guidance, or none).
     """
-    calls: list[Call] = []
+    transformer, calls = transformer_of(target), list[Call]()
+    names = argument_names(transformer)
 
     def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append(({"hidden_states": args[0]} if args else {}) | kwargs)
+        calls.append(named_arguments(names, args, kwargs))
 
-    handle = transformer_of(target).register_forward_pre_hook(note, with_kwargs=True)
+    handle = transformer.register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield calls
     finally:

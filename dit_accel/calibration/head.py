@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dit_accel.integration.calls import output_of
+
 Forward = Callable[..., Any]
 
 
@@ -65,12 +67,6 @@ def _bypassed(blocks: list[nn.Module], hidden_states: torch.Tensor) -> Iterator[
                 del block.forward
             else:
                 block.forward = forward
-
-
-def output_of(result: Any) -> torch.Tensor:
-    """The tensor in what a transformer returns."""
-    output: torch.Tensor = result[0] if isinstance(result, tuple) else result.sample
-    return output
 
 
 def rows_of(value: Any, rows: slice | torch.Tensor, count: int) -> Any:

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
-from dit_accel.calibration.head import output_of, rows_of, through_head
+from dit_accel.calibration.head import rows_of, through_head
 from dit_accel.calibration.moments import Products, StepFit, step_fit
 from dit_accel.errors import UnsupportedError
-from dit_accel.integration.hooks import argument_names
+from dit_accel.integration.calls import argument_names, named_arguments, output_of
 from dit_accel.plan import Plan
 from dit_accel.sampling.variants import shared_copy
 
@@ -140,7 +140,7 @@ class Recorder:
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
     ) -> None:
         self._watching = False  # the head is called by itself now
-        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        arguments = named_arguments(self._names, args, kwargs)
         self._take_in(arguments, output_of(result))
         self._watching = True
 

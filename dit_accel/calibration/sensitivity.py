@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
-from dit_accel.calibration.head import output_of
+from dit_accel.integration.calls import output_of
 
 PROBES = 8
 """Steps that are disturbed; between them sensitivities are interpolated."""

@@ -17,7 +17,8 @@ from torch import nn
 
 from dit_accel.backbones import Backbone
 from dit_accel.integration.attach import DENSITY_HOOK_NAME, attach
-from dit_accel.integration.hooks import argument_names, refuse_fused, refuse_mask
+from dit_accel.integration.calls import NamedArgumentsHook
+from dit_accel.integration.hooks import refuse_fused, refuse_mask
 from dit_accel.integration.segment_state import SegmentState
 from dit_accel.methods.cell import Operators
 from dit_accel.methods.sparse_density import SparseCell, SparseDensity
@@ -66,7 +67,7 @@ class DensityAttentionHook(ModelHook):
         return forward(hidden_states, encoder_hidden_states=encoder_hidden_states, **kwargs)
 
 
-class DensityBlockHook(ModelHook):
+class DensityBlockHook(NamedArgumentsHook):
     """Around a block.
 
     Args:
@@ -78,17 +79,13 @@ class DensityBlockHook(ModelHook):
         state: of its segment, `None` outside of them.
     """
 
+    taken = 1
+
     def __init__(self, attention: DensityAttentionHook, modulate: Modulate) -> None:
         super().__init__()
         self.cell: SparseCell | None = None
         self.state: SegmentState | None = None
         self._attention, self._modulate = attention, modulate
-        self._names: list[str] = []
-
-    def initialize_hook(self, module: nn.Module) -> nn.Module:
-        """Learn the names of the arguments."""
-        self._names = argument_names(module)[1:]
-        return module
 
     def new_forward(
         self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -99,7 +96,7 @@ class DensityBlockHook(ModelHook):
         if cell is None:
             return forward(hidden_states, *args, **kwargs)
         if args:  # gradient checkpointing hands everything over by position
-            kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+            kwargs = self.named(args, kwargs)
         refuse_mask(kwargs.get("attention_mask"), "density")
         if state is None:
             return forward(hidden_states, **kwargs)

@@ -6,7 +6,6 @@ what it has set, so that `torch.compile` sees plain tensor code with few distinc
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from diffusers.hooks import ModelHook
 from torch import nn
 
 from dit_accel.errors import UnsupportedError
+from dit_accel.integration.calls import NamedArgumentsHook, output_of
 from dit_accel.integration.looks import Look
 from dit_accel.methods.caching.cache_run import CacheRun
 from dit_accel.methods.caching.guidance_run import GuidanceRun
@@ -26,7 +26,7 @@ Begin = Callable[[nn.Module, dict[str, Any]], dict[str, Any]]
 Forward = Callable[..., torch.Tensor]
 
 
-class TransformerHook(ModelHook):
+class TransformerHook(NamedArgumentsHook):
     """Tells the installation that a forward begins, which may replace arguments of it.
 
     Attributes:
@@ -41,12 +41,6 @@ class TransformerHook(ModelHook):
         self.output: OutputRun | None = None
         self.watcher: CacheRun | None = None
         self._begin = begin
-        self._names: list[str] = []
-
-    def initialize_hook(self, module: nn.Module) -> nn.Module:
-        """Learn the names of the arguments."""
-        self._names = argument_names(module)
-        return module
 
     def pre_forward(
         self, module: nn.Module, *args: Any, **kwargs: Any
@@ -55,13 +49,13 @@ class TransformerHook(ModelHook):
         replaced = self._prepare(module, args, kwargs)
         if not replaced:
             return args, kwargs
-        return (), {**dict(zip(self._names, args, strict=False)), **kwargs, **replaced}
+        return (), {**self.named(args, kwargs), **replaced}
 
     def new_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """The transformer itself, unless the whole step is left out."""
         if self.output is None or self.output.mode == "all":
             return self.fn_ref.original_forward(*args, **kwargs)
-        arguments = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        arguments = self.named(args, kwargs)
         return empty_output(module, arguments, self.output.num_rows)
 
     def post_forward(self, module: nn.Module, output: Any) -> Any:
@@ -72,17 +66,17 @@ class TransformerHook(ModelHook):
         if self.output is not None:
             output = self.output.complete_output(output)
         if self.watcher is not None:
-            self.watcher.completed(output[0] if isinstance(output, tuple) else output.sample)
+            self.watcher.completed(output_of(output))
         return output
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _prepare(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> dict[str, Any]:
-        return self._begin(module, {**dict(zip(self._names, args, strict=False)), **kwargs})
+        return self._begin(module, self.named(args, kwargs))
 
 
-class BlockHook(ModelHook):
+class BlockHook(NamedArgumentsHook):
     """Cache, then density, around one block.
 
     Attributes:
@@ -95,6 +89,8 @@ class BlockHook(ModelHook):
         density: pooled block, if any.
     """
 
+    taken = 1
+
     def __init__(self, row_arguments: tuple[str, ...]) -> None:
         super().__init__()
         self.cache: CacheRun | None = None
@@ -104,19 +100,13 @@ class BlockHook(ModelHook):
         self.opens = self.closes = self.decides = False
         self.density: BlockDensity | None = None
         self._row_arguments = row_arguments
-        self._names: list[str] = []
-
-    def initialize_hook(self, module: nn.Module) -> nn.Module:
-        """Learn the names of the arguments."""
-        self._names = argument_names(module)[1:]
-        return module
 
     def new_forward(
         self, module: nn.Module, hidden_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """`[R, N, C] -> [R, N, C]`; inside a span fewer rows may pass."""
         if args:  # gradient checkpointing hands everything over by position
-            kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
+            kwargs = self.named(args, kwargs)
         if self.probe is not None:
             self.probe.first_input = hidden_states
         if self.look is not None:
@@ -203,11 +193,6 @@ class FeedForwardHook(ModelHook):
             return forward(hidden_states, *args, **kwargs)
         merged = self.merge.reduce(hidden_states, self.memory)
         return self.merge.expand(forward(merged, *args, **kwargs), self.memory)
-
-
-def argument_names(module: nn.Module) -> list[str]:
-    """Names of the arguments of a module's own forward, `self` left out."""
-    return list(inspect.signature(type(module).forward).parameters)[1:]
 
 
 def refuse_mask(mask: torch.Tensor | None, family: str) -> None:
