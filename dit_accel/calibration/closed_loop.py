@@ -2,36 +2,30 @@
 
 A plan's errors change what its later steps see, so each step is fitted where the steps before it,
 as they were fitted, have led: its output is to bring the latents to where the reference path goes
-on, whatever has been lost so far. What is asked of an output follows from the solver: one step is
-affine in it, `x' = s + b y`, for any state that the solver is in.
+on, whatever has been lost so far.
+
+A search tries many choices of steps that differ in a place or two. Before that place a run is what
+it was, so the best run so far is kept, and others go on where they part from it.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
-from dit_accel.calibration.head import rows_of
+from dit_accel.calibration.evaluator import Compute, Evaluator, Outputs
 from dit_accel.calibration.moments import RIDGE
 from dit_accel.calibration.request import relative_error
+from dit_accel.calibration.solver_step import SolverStep, solver_step
 from dit_accel.errors import UnsupportedError
 from dit_accel.forecast.predictors.calibrated import LeastSquares
-from dit_accel.forecast.predictors.multistep import (
-    data_prediction,
-    low_frequencies,
-    mixed_bands,
-    weighted,
-)
-from dit_accel.integration.calls import argument_names, named_arguments, output_of
-from dit_accel.methods.caching.output_run import empty_output
+from dit_accel.forecast.predictors.multistep import low_frequencies, mixed_bands, weighted
 from dit_accel.methods.caching.predictors.multistep import CUTOFF, MultistepRow
 
 HISTORY = 4
@@ -39,10 +33,6 @@ HISTORY = 4
 
 DIFFERENCES = 2
 """Guidance differences."""
-
-_NO_GAIN = 1e-6
-"""Below, a step leaves the latents where they are, whatever the output: schedules whose last noise
-level is that of their last timestep have one."""
 
 
 class _DivergedError(Exception):
@@ -63,8 +53,17 @@ class Fitted:
     error: float
 
 
+@dataclass(frozen=True)
+class _FittedStep:
+    """What was computed, the scalars, and the output `[B, C, h, w]` that the solver was given."""
+
+    outputs: Outputs | None
+    row: MultistepRow
+    given: torch.Tensor
+
+
 class ClosedLoop:
-    """Runs all trajectories together, `batch_size` samples at a time in the transformer.
+    """Fits runs of all trajectories together.
 
     Args:
         denoiser: of the pipeline.
@@ -76,8 +75,14 @@ class ClosedLoop:
         self, denoiser: Denoiser, trajectories: Trajectories, path: Sequence[torch.Tensor]
     ) -> None:
         self._denoiser, self._trajectories, self._path = denoiser, trajectories, path
-        self._names = argument_names(denoiser.transformer)
-        self._channels = int(denoiser.transformer.config.in_channels)
+        self._evaluator = Evaluator(denoiser, trajectories)
+        self._best: tuple[float, list[_FittedStep]] = (math.inf, [])
+
+    @property
+    def forwards(self) -> float:
+        """What all fits have cost so far, in dense steps of all trajectories."""
+        rows = len(self._trajectories.seeds) * (1 + self._trajectories.guided)
+        return self._evaluator.rows_run / rows
 
     def fit(self, computed: Collection[int], guided: Collection[int]) -> Fitted:
         """Fit a run.
@@ -89,117 +94,77 @@ class ClosedLoop:
         self._computed, self._guided = set(computed), set(guided)
         self._seen: deque[tuple[int, torch.Tensor]] = deque(maxlen=HISTORY)
         self._differences: deque[tuple[int, torch.Tensor]] = deque(maxlen=DIFFERENCES)
-        self._rows: list[MultistepRow] = []
+        self._steps: list[_FittedStep] = []
+        self._known = list(self._steps_in_common())
         self._called = 0
-        self._outputs: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._outputs: Outputs | None = None
         try:
-            with self._in_place_of_the_transformer():
+            with self._evaluator.in_place(self._evaluate):
                 final = self._denoiser.run(self._trajectories, step=self._step)
         except _DivergedError:
             return Fitted((), math.inf)
-        return Fitted(tuple(self._rows), relative_error(final, self._path[-1]))
+        error = relative_error(final, self._path[-1])
+        if error < self._best[0]:
+            self._best = error, self._steps
+        return Fitted(tuple(step.row for step in self._steps), error)
 
-    @contextmanager
-    def _in_place_of_the_transformer(self) -> Iterator[None]:
-        transformer = self._denoiser.transformer
-        own = vars(transformer).get("forward")  # of somebody's hooks
-        self._forward = transformer.forward
-        transformer.forward = self._evaluate
-        try:
-            yield
-        finally:
-            if own is None:
-                del transformer.forward
-            else:
-                transformer.forward = own
+    def _steps_in_common(self) -> Iterator[_FittedStep]:
+        """Those of the best run before the first one that this run computes differently."""
+        for number, step in enumerate(self._best[1]):
+            both = step.outputs is not None and step.outputs[1] is not None
+            kept = (step.outputs is not None, both)
+            if kept != (number in self._computed, number in self._guided):
+                return
+            yield step
 
-    def _evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """The rows that the step computes; what is returned is replaced in the solver's step."""
-        arguments = named_arguments(self._names, args, kwargs)
-        hidden: torch.Tensor = arguments["hidden_states"]
-        step = len(self._rows)
+    def _evaluate(self, compute: Compute) -> None:
+        """The transformer's call in a step."""
+        step = len(self._steps)
         if self._called > step:
             raise UnsupportedError(
                 f"pipe: a second transformer call in step {step}, expected one a step; use a"
                 " pipeline that has both guidance rows in one call"
             )
         self._called += 1
-        if step in self._computed:
-            self._outputs = self._both(arguments, len(hidden), step in self._guided)
-        return empty_output(self._denoiser.transformer, arguments, len(hidden))
-
-    def _both(
-        self, arguments: Mapping[str, Any], count: int, guided: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Conditional outputs `[B, C, h, w]`, and the unconditional ones."""
-        rows = self._denoiser.conditional_rows(count, self._trajectories)
-        first, samples = rows.start, len(self._trajectories.seeds)
-        parts = []
-        for start in range(0, samples, self._trajectories.batch_size):
-            some = torch.arange(start, min(start + self._trajectories.batch_size, samples))
-            parts.append(self._output(arguments, count, first + some))
-            if guided:
-                parts.append(self._output(arguments, count, samples - first + some))
-        if not guided:
-            return torch.cat(parts), None
-        return torch.cat(parts[::2]), torch.cat(parts[1::2])
-
-    def _output(self, arguments: Mapping[str, Any], count: int, rows: torch.Tensor) -> torch.Tensor:
-        rows = rows.to(arguments["hidden_states"].device)
-        output = output_of(self._forward(**rows_of(arguments, rows, count)))
-        return output[:, : self._channels]
+        self._outputs = None
+        if step < len(self._known):
+            self._outputs = self._known[step].outputs
+        elif step in self._computed:
+            self._outputs = compute(step in self._guided)
 
     def _step(
         self, step: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor, **kwargs: Any
     ) -> Any:
         """The solver's step, with the output that brings the latents nearest to the path."""
-        scheduler, count = self._denoiser.pipe.scheduler, len(self._trajectories.seeds)
-        number = len(self._rows)
-        alpha_bar = float(scheduler.alphas_cumprod[round(float(timestep))])
-        p, q = data_prediction(scheduler.config.prediction_type, alpha_bar)
-        latents = sample[:count].double()
-        self._remember(number, latents, p, q)
-
-        def response(value: float) -> torch.Tensor:
-            # On a copy: a step moves what the solver remembers. In float64, because the two
-            # responses hardly differ where a step is short.
-            state, constant = copy.deepcopy(scheduler), torch.full_like(output.double(), value)
-            settings = {**kwargs, "return_dict": False}
-            moved = type(scheduler).step(state, constant, timestep, sample.double(), **settings)[0]
-            found: torch.Tensor = moved[:count].double()
-            return found
-
-        still = response(0.0)
-        gain = float((response(1.0) - still).mean())
-        terms = [value for _, value in (*self._seen, *self._differences)] + [latents]
-        if abs(gain) > _NO_GAIN:
-            wanted = p * latents + q * (self._path[number + 1].double() - still) / gain
+        number, count = len(self._steps), len(self._trajectories.seeds)
+        solver = solver_step(self._denoiser.pipe.scheduler, timestep, sample, count, kwargs)
+        self._remember(number, solver)
+        if number < len(self._known):
+            fitted = self._known[number]
         else:
-            wanted = weighted(terms, self._prior)
-        if not all(bool(values.isfinite().all()) for values in (*terms, wanted)):
-            raise _DivergedError
-        row, found = self._fitted(number, terms, wanted, (p, q))
-        self._rows.append(row)
-        fitted = ((found - p * latents) / q).to(output.dtype)
-        return step(fitted.repeat(len(output) // count, 1, 1, 1), timestep, sample, **kwargs)
+            row, found = self._fitted(number, solver)
+            given = solver.output_of(found).to(output.dtype)
+            fitted = _FittedStep(self._outputs, row, given)
+        self._steps.append(fitted)
+        given = fitted.given.repeat(len(output) // count, 1, 1, 1)
+        return step(given, timestep, sample, **kwargs)
 
-    def _remember(self, number: int, latents: torch.Tensor, p: float, q: float) -> None:
+    def _remember(self, number: int, solver: SolverStep) -> None:
         if self._outputs is None:
             return
         conditional, null = self._outputs
-        self._outputs = None
-        self._seen.appendleft((number, p * latents + q * conditional.double()))
+        self._seen.appendleft((number, solver.data_of(conditional)))
         if null is not None:
-            difference = q * (conditional - null).double()
+            difference = solver.q * (conditional - null).double()
             self._differences.appendleft((number, difference))
 
-    def _fitted(
-        self,
-        number: int,
-        terms: Sequence[torch.Tensor],
-        wanted: torch.Tensor,
-        factors: tuple[float, float],
-    ) -> tuple[MultistepRow, torch.Tensor]:
+    def _fitted(self, number: int, solver: SolverStep) -> tuple[MultistepRow, torch.Tensor]:
+        terms = [value for _, value in (*self._seen, *self._differences)] + [solver.latents]
+        wanted = solver.data_that_leads_to(self._path[number + 1])
+        if wanted is None:
+            wanted = weighted(terms, self._prior)
+        if not all(bool(values.isfinite().all()) for values in (*terms, wanted)):
+            raise _DivergedError
         lows = [low_frequencies(term, CUTOFF) for term in terms]
         low_target = low_frequencies(wanted, CUTOFF)
         low = self._solved(lows, low_target)
@@ -207,7 +172,7 @@ class ClosedLoop:
         high = self._solved(highs, wanted - low_target)
         row = MultistepRow(
             step=number,
-            factors=factors,
+            factors=(solver.p, solver.q),
             conditional=tuple(at for at, _ in self._seen),
             differences=tuple(at for at, _ in self._differences),
             low=low,

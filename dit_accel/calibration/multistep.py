@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dit_accel.calibration.closed_loop import ClosedLoop, Fitted
-from dit_accel.calibration.places import Places, best_places, starting_places
+from dit_accel.calibration.places import Budget, Places, best_places
 from dit_accel.calibration.request import Request, relative_error
 from dit_accel.errors import DitAccelError
 from dit_accel.methods.caching.cache import CacheConfig
@@ -14,12 +14,11 @@ from dit_accel.methods.caching.sites.guidance import GuidanceSite
 from dit_accel.methods.caching.sites.output import OutputSite
 from dit_accel.plan import Plan
 
-FITS = 40
-"""The most choices of steps that are really run."""
-
 FORWARDS = 300
-"""About what the search may cost, in dense steps of all trajectories: plans that are hardly faster
-than dense ones are run less often."""
+"""About what the search may cost, in dense steps of all trajectories."""
+
+FITS = 150
+"""The most choices of steps that are really run."""
 
 
 def runs_of_multistep(num_seeds: int, batch_size: int) -> int:
@@ -41,11 +40,13 @@ def best_multistep(request: Request, speedup: float) -> Plan:
         request.advance("fits")
         return fits[places].error
 
+    def spent() -> bool:
+        return len(fits) >= FITS or loop.forwards >= FORWARDS
+
     num_steps, workloads = request.num_steps, request.workloads
-    budget = workloads.budget(speedup, num_steps)
-    starts = starting_places(num_steps, budget, workloads.half, request.trajectories.guided)
-    most = min(FITS, max(len(starts), round(FORWARDS / budget)))
-    best = best_places(starts, num_steps, score, most)
+    dense_steps = workloads.budget(speedup, num_steps)
+    budget = Budget(num_steps, dense_steps, workloads.half, request.trajectories.guided)
+    best = best_places(budget, score, spent)
     if not fits[best].rows:
         raise DitAccelError(
             f"pipe: every run in {request.denoiser.transformer.dtype} has come to NaN or Inf,"

@@ -1,13 +1,15 @@
 """Which steps are computed, and which of them with guidance: by running the promising choices.
 
 An error early in a run is corrected by later fits as far as these can, so that no sum of single
-errors tells what a choice is worth. A fitted run is cheap, though: it costs what the plan costs.
+errors tells what a choice is worth. A fitted run is cheap, though: it costs what the plan costs,
+and less where it shares its beginning with the best one so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import cycle
+from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +23,14 @@ SLACK = 0.01
 LEAST_GUIDED = 0.25
 """Share of the computed steps that are guided: below, errors of guidance outweigh all others."""
 
-SPLITS = 4
-"""Of a budget into steps with and without guidance; each is spread over the run in all ways."""
+SPLITS = 5
+"""Of a budget into steps with and without guidance, that a search begins with."""
 
-WARPS = (0.9, 0.7, 0.55)
+WARPS = (0.55, 0.7, 0.9)
 """How computed steps are spread: early steps, which are all noise, need them least."""
+
+PATIENCE = 300
+"""Changes in a row that were tried before: then there is hardly a new one left."""
 
 
 class Places(NamedTuple):
@@ -35,74 +40,102 @@ class Places(NamedTuple):
     guided: Steps
 
 
+class Split(NamedTuple):
+    """How many there are of both."""
+
+    computed: int
+    guided: int
+
+
 Score = Callable[[Places], float]
 
 
-def best_places(starts: list[Places], num_steps: int, score: Score, most: int) -> Places:
-    """The choice of least score: the best start, then single steps moved while that helps.
+@dataclass(frozen=True)
+class Budget:
+    """What a run may cost.
+
+    Attributes:
+        num_steps: of the run.
+        dense_steps: that it may cost.
+        half: cost of a step without the unconditional rows.
+        guided: whether there are such rows.
+    """
+
+    num_steps: int
+    dense_steps: float
+    half: float
+    guided: bool
+
+    def allows(self, computed: int, guided: int) -> bool:
+        """Whether a run of so many steps keeps to it."""
+        cost = guided + (computed - guided) * self.half if self.guided else computed
+        return cost <= (1 + SLACK) * self.dense_steps
+
+    def splits(self) -> list[Split]:
+        """Ways to spend it, from few steps with guidance to many with little of it.
+
+        Raises:
+            DitAccelError: not even two steps can be computed.
+        """
+        found = [
+            split
+            for count in range(2, self.num_steps + 1)
+            if (split := self._split(count)).guided >= LEAST_GUIDED * count
+            and self.allows(count, split.guided)
+        ]
+        if not found:
+            expected = f"less: with {self.num_steps} steps no plan is that cheap"
+            remedy = "ask for less, or use more steps of the solver"
+            raise DitAccelError(f"speedup: expected {expected}; {remedy}")
+        # Those that could compute more rows than they have waste a part of the budget.
+        spent = [split for split in found if split.guided < split.computed]
+        splits = [*[split for split in found if split not in spent][-1:], *spent]
+        chosen = [splits[round(at)] for at in np.linspace(0, len(splits) - 1, SPLITS)]
+        return list(dict.fromkeys(chosen))
+
+    def _split(self, count: int) -> Split:
+        """With as much guidance as `count` computed steps may have."""
+        if not self.guided:
+            return Split(count, count)
+        left = (1 + SLACK) * self.dense_steps - count * self.half
+        return Split(count, max(0, min(count, int(left / (1.0 - self.half)))))
+
+
+def best_places(budget: Budget, score: Score, spent: Callable[[], bool]) -> Places:
+    """The choice of least score: the best of some even ones, then changed while that helps.
 
     Args:
-        starts: choices to begin with.
-        num_steps: of the run.
+        budget: of the run.
         score: of a choice; the less, the better.
-        most: how many choices may be scored.
+        spent: whether enough choices were scored.
     """
-    scores = {places: score(places) for places in starts[:most]}
-    best = min(scores, key=lambda places: scores[places])
-    moves, in_vain = _moves(best), 0
-    for kind, index, by in cycle(moves):
-        if len(scores) >= most or in_vain == len(moves):
-            break
-        moved, in_vain = _moved(best, kind, index, by, num_steps), in_vain + 1
-        if moved is None or moved in scores:
-            continue
-        scores[moved] = score(moved)
-        if scores[moved] < scores[best]:
-            best, in_vain = moved, 0
+    scores: dict[Places, float] = {}
+
+    def known_score(places: Places) -> float:
+        if places not in scores:
+            scores[places] = score(places)
+        return scores[places]
+
+    splits = budget.splits()
+    middle = splits[len(splits) // 2]
+    starts = {warp: spread(budget, middle, warp) for warp in WARPS}
+    warp = min(WARPS, key=lambda warp: known_score(starts[warp]))
+    best = min((spread(budget, split, warp) for split in splits), key=known_score)
+    changes = _CHANGES if budget.guided else (_moved,)
+    random, in_vain = Random(0), 0
+    while in_vain < PATIENCE and not spent():
+        changed = random.choice(changes)(best, budget, random)
+        in_vain += 1
+        if changed is not None and changed not in scores:
+            best, in_vain = min(best, changed, key=known_score), 0
     return best
 
 
-def starting_places(num_steps: int, budget: float, half: float, guided: bool) -> list[Places]:
-    """Some splits of a budget, each spread over the run in a few ways.
-
-    Args:
-        num_steps: of the run.
-        budget: in steps that compute everything.
-        half: cost of a step without the unconditional rows.
-        guided: whether there are such rows.
-
-    Raises:
-        DitAccelError: not even two steps can be computed.
-    """
-    found = [
-        (count, rows)
-        for count in range(2, num_steps + 1)
-        if (rows := _rows(count, (1 + SLACK) * budget, half, guided)) >= LEAST_GUIDED * count
-    ]
-    if not found:
-        expected = f"less: with {num_steps} steps no plan is that cheap"
-        remedy = "ask for less, or use more steps of the solver"
-        raise DitAccelError(f"speedup: expected {expected}; {remedy}")
-    # Those that could compute more rows than they have waste a part of the budget.
-    spent = [pair for pair in found if pair[1] < pair[0]] if guided else []
-    splits = [*[pair for pair in found if pair not in spent][-1:], *spent]
-    chosen = [splits[round(at)] for at in np.linspace(0, len(splits) - 1, SPLITS)]
-    spread = [
-        _spread(num_steps, count, rows, warp, guided) for count, rows in chosen for warp in WARPS
-    ]
-    return list(dict.fromkeys(spread))
-
-
-def _rows(count: int, budget: float, half: float, guided: bool) -> int:
-    """How many of `count` computed steps may be guided; 0 if that is too much already."""
-    if not guided:
-        return count if count <= budget else 0
-    return max(0, min(count, int((budget - count * half) / (1.0 - half))))
-
-
-def _spread(num_steps: int, count: int, rows: int, warp: float, guided: bool) -> Places:
-    computed = _even(num_steps, count, warp)
-    return Places(computed, tuple(computed[at] for at in _even(count, rows)) if guided else ())
+def spread(budget: Budget, split: Split, warp: float) -> Places:
+    """Steps spread over a run, from the first one on, and guidance evenly over them."""
+    computed = _even(budget.num_steps, split.computed, warp)
+    guided = tuple(computed[at] for at in _even(split.computed, split.guided))
+    return Places(computed, guided if budget.guided else ())
 
 
 def _even(num_steps: int, count: int, warp: float = 1.0) -> Steps:
@@ -114,26 +147,54 @@ def _even(num_steps: int, count: int, warp: float = 1.0) -> Steps:
     return tuple(min(place, num_steps - count + k) for k, place in enumerate(places))
 
 
-def _moves(places: Places) -> list[tuple[str, int, int]]:
-    """Which step to move, and where to; the first one is always computed."""
-    numbers = {"guided": len(places.guided), "computed": len(places.computed)}
-    steps = [(kind, index) for kind, count in numbers.items() for index in range(1, count)]
-    # Those of both kinds in turn, so that neither uses up all that may be scored.
-    spread = sorted(steps, key=lambda step: step[1] / numbers[step[0]])
-    return [(kind, index, by) for by in (1, -1) for kind, index in spread]
-
-
-def _moved(places: Places, kind: str, index: int, by: int, num_steps: int) -> Places | None:
-    """One step moved to the next place that it may have; `None` if that is taken."""
-    computed, guided = places
-    if kind == "guided":
-        step, at = guided[index], computed.index(guided[index]) + by
-        free = 0 < at < len(computed) and computed[at] not in guided
-        return Places(computed, _replaced(guided, step, computed[at])) if free else None
-    step, other = computed[index], computed[index] + by
-    if not 0 < other < num_steps or other in computed:
+def _moved(places: Places, budget: Budget, random: Random) -> Places | None:
+    """A computed step is another one near by; `None` if it can't be. The first one always is."""
+    step, by = random.choice(places.computed), random.choice((-2, -1, 1, 2))
+    if step == 0 or not 0 < step + by < budget.num_steps or step + by in places.computed:
         return None
-    return Places(_replaced(computed, step, other), _replaced(guided, step, other))
+    return Places(
+        _replaced(places.computed, step, step + by), _replaced(places.guided, step, step + by)
+    )
+
+
+def _guided_elsewhere(places: Places, budget: Budget, random: Random) -> Places | None:
+    """Another computed step is guided."""
+    free = _unguided(places)
+    if len(places.guided) < 2 or not free:
+        return None
+    step = random.choice(places.guided[1:])
+    return places._replace(guided=_replaced(places.guided, step, random.choice(free)))
+
+
+def _more_guided(places: Places, budget: Budget, random: Random) -> Places | None:
+    """One computed step less, and guidance in another."""
+    free = _unguided(places)
+    if len(free) < 2:
+        return None
+    left_out, guided = random.sample(free, 2)
+    computed = tuple(step for step in places.computed if step != left_out)
+    return _allowed(Places(computed, tuple(sorted((*places.guided, guided)))), budget)
+
+
+def _more_computed(places: Places, budget: Budget, random: Random) -> Places | None:
+    """Guidance in one step less, and another step computed."""
+    free = [step for step in range(1, budget.num_steps) if step not in places.computed]
+    if len(places.guided) < 2 or not free:
+        return None
+    plain, added = random.choice(places.guided[1:]), random.choice(free)
+    guided = tuple(step for step in places.guided if step != plain)
+    return _allowed(Places(tuple(sorted((*places.computed, added))), guided), budget)
+
+
+_CHANGES = (_moved, _moved, _guided_elsewhere, _more_guided, _more_computed)
+
+
+def _unguided(places: Places) -> list[int]:
+    return [step for step in places.computed if step not in places.guided]
+
+
+def _allowed(places: Places, budget: Budget) -> Places | None:
+    return places if budget.allows(len(places.computed), len(places.guided)) else None
 
 
 def _replaced(steps: Steps, step: int, other: int) -> Steps:
