@@ -30,7 +30,7 @@ def calibrate(
     guidance_scale: float,
     speedup: float,
     target: Target = "converged",
-    seeds: Sequence[int] = tuple(range(8)),
+    seeds: Sequence[int] = tuple(range(16)),
     conditions: Mapping[str, Any] | None = None,
     batch_size: int = 8,
     exact: bool | Mapping[str, bool] = True,
@@ -50,7 +50,8 @@ def calibrate(
         target: what the final latents come near to: those of the trajectory that the solver
             `converged` to, or of the `dense` run of as many steps. Solvers with noise, with noise
             levels of their own or with clipping have the latter alone.
-        seeds: one a trajectory, at least one.
+        seeds: one a trajectory, at least one. With fewer than 16 the choice of steps fits these
+            trajectories rather than others.
         conditions: arguments of the pipeline's call, with one entry a seed: `class_labels`,
             `prompt`, embeddings; also `height` and `width`. Classes are drawn if there are none.
         batch_size: trajectories at a time.
@@ -127,7 +128,7 @@ def check_samples(seeds: Sequence[int], batch_size: int) -> None:
         DitAccelError: naming the argument.
     """
     if not seeds or len(set(seeds)) != len(seeds):
-        expected, remedy = "at least one seed and none twice", "pass range(8)"
+        expected, remedy = "at least one seed and none twice", "pass range(16)"
         raise DitAccelError("seeds: " + mismatch(list(seeds), expected, remedy))
     if batch_size < 1:
         raise DitAccelError("batch_size: " + mismatch(batch_size, "at least 1", "pass 8"))

@@ -16,7 +16,7 @@ def calibrate(
     scheduler: Annotated[str, typer.Option(help="Solver.")] = "DDIM",
     steps: Annotated[int, typer.Option(help="Steps of the solver, computed or not.")] = 50,
     guidance: Annotated[float, typer.Option(help="Scale; 1 is no guidance.")] = 4.0,
-    seeds: Annotated[int, typer.Option(help="Trajectories, from the seeds 0, 1, ….")] = 8,
+    seeds: Annotated[int, typer.Option(help="Trajectories, from the seeds 0, 1, ….")] = 16,
     label: Annotated[
         list[str] | None, typer.Option(help="Class by name or number; repeat. Drawn by default.")
     ] = None,
