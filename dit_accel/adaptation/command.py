@@ -10,6 +10,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import (
+    AutocastKwargs,
     DistributedDataParallelKwargs,
     DistributedType,
     GradientAccumulationPlugin,
@@ -90,9 +91,11 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
         project_dir=str(config.folder),
         # Batches are accumulated by the loop, whatever the environment says.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        # Parts are fitted in place between two forwards, of which no rounded copy may be left.
         # A step of the run at which the plan does less leaves parts without a gradient.
         # The others wait while the first process makes or encodes the samples.
         kwargs_handlers=[
+            AutocastKwargs(cache_enabled=False),
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=timedelta(days=1)),
         ],

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from accelerate import Accelerator
+
 from dit_accel.adaptation.array_folder import ArrayFolder
 from dit_accel.adaptation.conditions import ConditionTable
 from dit_accel.adaptation.data_config import TrajectoriesConfig
+from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.latents import Latents, encode_pictures
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.pictures import read_pictures
@@ -36,7 +39,11 @@ class OpenedSource(NamedTuple):
 
 
 def open_source(
-    prepared: PreparedAdaptation, pipe: Any, levels: NoiseLevels, advance: Advance
+    prepared: PreparedAdaptation,
+    pipe: Any,
+    levels: NoiseLevels,
+    accelerator: Accelerator,
+    advance: Advance,
 ) -> OpenedSource:
     """The samples that a config asks for.
 
@@ -44,7 +51,7 @@ def open_source(
         DitAccelError: the pictures are not there, or too few, or the cache is of other ones.
     """
     if isinstance(prepared.config.data, TrajectoriesConfig):
-        return _trajectories(prepared, prepared.config.data, pipe, levels, advance)
+        return _trajectories(prepared, prepared.config.data, pipe, levels, accelerator, advance)
     return _latents(prepared, pipe, levels, advance)
 
 
@@ -53,21 +60,22 @@ def _trajectories(
     data: TrajectoriesConfig,
     pipe: Any,
     levels: NoiseLevels,
+    accelerator: Accelerator,
     advance: Advance,
 ) -> OpenedSource:
     config, sampling = prepared.config, prepared.sampling
     table = _condition_table(pipe, prepared.conditions, prepared.native)
     request = TrajectoryRequest(
         pipe=pipe,
-        table=table,
+        denoising=Denoising(table, config.run, accelerator.autocast),
         conditions=table.rows(prepared.conditions),
         levels=levels,
-        guidance_scale=config.run.guidance_scale,
         seed=sampling.config.seed,
         batch_size=data.batch_size,
     )
     teacher = {key: each for key, each in sampling.identity.items() if not key.startswith("plan")}
-    identity = {**teacher, "batch_size": data.batch_size}
+    precision = accelerator.mixed_precision
+    identity = {**teacher, "precision": precision, "batch_size": data.batch_size}
     arrays = ArrayFolder(config.folder / "trajectories", identity)
     trajectories = Trajectories(request, arrays)
     trajectories.fill(advance)

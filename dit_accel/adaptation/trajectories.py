@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dit_accel.adaptation.array_folder import ArrayFolder
-from dit_accel.adaptation.conditions import ConditionTable
+from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch
 from dit_accel.backbones import find_backbone
@@ -33,26 +33,19 @@ class TrajectoryRequest:
 
     Attributes:
         pipe: of the teacher, with its solver.
-        table: of the conditions.
-        conditions: row of each trajectory in it, `[N]`.
+        denoising: how it runs.
+        conditions: row of each trajectory in the condition table, `[N]`.
         levels: of the run.
-        guidance_scale: of the run.
         seed: of the first trajectory.
         batch_size: at a time; part of what decides the last bit.
     """
 
     pipe: Any
-    table: ConditionTable
+    denoising: Denoising
     conditions: Tensor
     levels: NoiseLevels
-    guidance_scale: float
     seed: int
     batch_size: int
-
-    @property
-    def guided(self) -> bool:
-        """Whether every sample has two rows."""
-        return self.guidance_scale > 1
 
 
 class Trajectories:
@@ -81,22 +74,14 @@ class Trajectories:
     @torch.no_grad()
     def _run(self, samples: Sequence[int]) -> dict[str, np.ndarray]:
         request, pipe = self.request, self.request.pipe
-        device = next(pipe.transformer.parameters()).device
         rows = request.conditions[list(samples)]
-        # CPU generators: a seed then means the same noise on every device.
-        generators = [torch.Generator().manual_seed(request.seed + i) for i in samples]
+        seeds = [request.seed + i for i in samples]
         with _listening(pipe.transformer) as calls:
-            found = pipe(
-                **request.table.call_arguments(rows, device, request.guided),
-                guidance_scale=request.guidance_scale,
-                num_inference_steps=request.levels.num_steps,
-                generator=generators,
-                output_type="latent",
-            )
-        first = find_backbone(pipe.transformer).conditional_first
-        seen = [_by_sample(call, len(samples), request.guided, first) for call in calls]
+            found = request.denoising.latents(pipe, rows, seeds)
+        guided, first = request.denoising.guided, find_backbone(pipe.transformer).conditional_first
+        seen = [_by_sample(call, len(samples), guided, first) for call in calls]
         states, outputs = ([pair[place] for pair in seen] for place in (0, 1))
-        latents = found.images.half().cpu().numpy()
+        latents = found.half().cpu().numpy()
         return {"states": _half(states), "outputs": _half(outputs), "latents": latents}
 
     def batch(

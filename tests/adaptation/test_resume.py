@@ -58,19 +58,23 @@ def state_of(session: Session) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("train", "density", "batches"),
+    ("train", "density", "batches", "precision"),
     [
-        ("new+norm", POOLED, 1),
-        ("new+norm", POOLED, 9),
-        ("lora", POOLED, 5),
-        ("new", SPARSE, 1),
-        ("new", SPARSE, 5),
-        ("all", SPARSE, 5),
+        ("new+norm", POOLED, 1, "no"),
+        ("new+norm", POOLED, 9, "no"),
+        ("lora", POOLED, 5, "no"),
+        ("new", SPARSE, 1, "no"),
+        ("new", SPARSE, 5, "no"),
+        ("all", SPARSE, 5, "no"),
+        ("all", SPARSE, 5, "bf16"),
     ],
 )
-def test_a_killed_and_resumed_training_is_bit_exact(open_session, train, density, batches):
+def test_a_killed_and_resumed_training_is_bit_exact(
+    open_session, train, density, batches, precision
+):
     changes = {
         "train": train,
+        "mixed_precision": precision,
         "plan": {"density": density},
         "lora": {"rank": 2},
         "loop": {"accumulation": 2},
