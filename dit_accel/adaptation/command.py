@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from accelerate.utils import (
 )
 
 from dit_accel.adaptation.config import AdaptationConfig
-from dit_accel.adaptation.data_config import TrajectoriesConfig
 from dit_accel.adaptation.prepare import PreparedAdaptation
+from dit_accel.adaptation.report import Report
 from dit_accel.adaptation.session import Session
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatch
 from dit_accel.training.checkpoint import read_json, write_json
@@ -38,14 +37,12 @@ _TOGETHER = (
 )
 
 
-def run(
-    prepared: PreparedAdaptation, advance: Callable[[str], None], resume: bool = False
-) -> Path | None:
+def run(prepared: PreparedAdaptation, report: Report, resume: bool = False) -> Path | None:
     """Train, or go on training, and write the adapter.
 
     Args:
         prepared: what `prepare` has checked.
-        advance: told of whatever is finished.
+        report: told how far it is.
         resume: whether to go on with a training that is in the folder already.
 
     Returns:
@@ -61,16 +58,9 @@ def run(
     accelerator.wait_for_everyone()
     accelerator.init_trackers("dit_accel")
     try:
-        return Session(prepared, accelerator, advance).train()
+        return Session(prepared, accelerator, report).train()
     finally:
         accelerator.end_training()
-
-
-def work_of(config: AdaptationConfig) -> int:
-    """How often `run` will tell its `advance`, for a training that begins."""
-    if not isinstance(config.data, TrajectoriesConfig):
-        return config.loop.steps
-    return config.loop.steps - (-config.data.samples // config.data.batch_size)
 
 
 def make_accelerator(config: AdaptationConfig) -> Accelerator:
@@ -93,7 +83,7 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         # Parts are fitted in place between two forwards, of which no rounded copy may be left.
         # A step of the run at which the plan does less leaves parts without a gradient.
-        # The others wait while the first process makes or encodes the samples.
+        # Processes wait for each other once all samples are made, and one may have more to do.
         kwargs_handlers=[
             AutocastKwargs(cache_enabled=False),
             DistributedDataParallelKwargs(find_unused_parameters=True),

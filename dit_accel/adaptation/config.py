@@ -179,7 +179,8 @@ class AdaptationConfig(StrictModel):
                 "objective.denoising: trajectories hold no clean pictures, expected 0 with them;"
                 " give pictures (data: {kind: folder, folder: …}), or distil alone"
             )
-        if self.condition_dropout and self.run.guidance_scale <= 1:
+        unguided = self.run.guidance_scale <= 1 and not self.objective.features
+        if self.condition_dropout and unguided:  # else the teacher is asked anyway
             raise ValueError(
                 "condition_dropout: trajectories without guidance hold no unconditional outputs,"
                 " expected 0 with run.guidance_scale of 1 or less; set it to 0, or raise the scale"

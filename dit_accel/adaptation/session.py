@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from dit_accel.adaptation.loss import AdaptationLoss
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.prepare import PreparedAdaptation
 from dit_accel.adaptation.preview import Preview
+from dit_accel.adaptation.report import Report, silent
 from dit_accel.adaptation.scoring import relative_error
 from dit_accel.adaptation.sources import OpenedSource, open_source
 from dit_accel.adaptation.starting_point import calibrate_student, is_calibrated
@@ -32,7 +32,6 @@ from dit_accel.sampling.loading import DTYPES, load_pipeline
 from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.training.checkpoint import read_json, write_json
 
-Advance = Callable[[str], None]
 START_FILE = "start.json"
 
 
@@ -42,22 +41,21 @@ class Session:
     Args:
         prepared: what `prepare` has checked.
         accelerator: that it runs on.
-        advance: told of whatever is finished.
+        report: told how far it is.
     """
 
     def __init__(
         self,
         prepared: PreparedAdaptation,
         accelerator: Accelerator,
-        advance: Advance = lambda finished: None,
+        report: Report = silent,
     ) -> None:
         self.prepared, self.config = prepared, prepared.config
         self.accelerator = accelerator
         config = self.config
         self.pipe = _load(prepared, accelerator.device)
         levels = NoiseLevels.of(self.pipe.scheduler, config.run.num_inference_steps)
-        with accelerator.main_process_first():  # the others then find what it has cached
-            opened = open_source(prepared, self.pipe, levels, accelerator, advance)
+        opened = open_source(prepared, self.pipe, levels, accelerator, report)
         _drop_text_encoder(self.pipe)
         teacher = self.pipe.transformer
         self.student = _student(teacher, prepared)
@@ -66,7 +64,7 @@ class Session:
             config.objective, teacher, self.student, opened.table, levels, accelerator.device
         )
         self.starting_score = self._begin()
-        self.loop = AdaptationLoop(self.student, config, accelerator, advance)
+        self.loop = AdaptationLoop(self.student, config, accelerator, report)
         self.preview = self._preview()
 
     def train(self) -> Path | None:

@@ -1,14 +1,14 @@
 """Data-free: the teacher's own trajectories, and what it said on them, cached on disk.
 
 Sample `i` is the run of seed `seed + i` with the condition of that place. The states of each step
-are kept as the transformer saw them, and its outputs with the condition and, under guidance,
-without it: training then asks the teacher no more, and drops conditions for nothing. What the runs
-end with is kept too, as latents that can be noised afresh.
+are kept as the transformer saw them, and what the runs end with, as latents that can be noised
+afresh. Its outputs are kept too, with the condition and, under guidance, without it, unless the
+objective compares features: the teacher has to be asked again for these, and says both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,10 @@ from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch
 from dit_accel.backbones import find_backbone
+from dit_accel.errors import DitAccelError
 from dit_accel.integration.calls import argument_names, named_arguments, output_of
 
-Advance = Callable[[str], None]
+NAMES = ("states", "outputs", "latents")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,6 @@ class TrajectoryRequest:
         conditions: row of each trajectory in the condition table, `[N]`.
         levels: of the run.
         seed: of the first trajectory.
-        batch_size: at a time; part of what decides the last bit.
     """
 
     pipe: Any
@@ -45,7 +45,6 @@ class TrajectoryRequest:
     conditions: Tensor
     levels: NoiseLevels
     seed: int
-    batch_size: int
 
 
 class Trajectories:
@@ -53,7 +52,7 @@ class Trajectories:
 
     Args:
         request: which.
-        arrays: where they are kept.
+        arrays: where they are kept; of `NAMES`, all or all but the outputs.
     """
 
     def __init__(self, request: TrajectoryRequest, arrays: ArrayFolder) -> None:
@@ -62,17 +61,13 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.request.conditions)
 
-    def fill(self, advance: Advance = lambda finished: None) -> None:
-        """Run whatever is not there yet; `advance` is told of every batch, found or made."""
-        total, size = len(self), self.request.batch_size
-        for start in range(0, total, size):
-            if start >= self.arrays.done:
-                samples = range(start, min(start + size, total))
-                self.arrays.write(total, self._run(samples))
-            advance("trajectories")
-
     @torch.no_grad()
-    def _run(self, samples: Sequence[int]) -> dict[str, np.ndarray]:
+    def make(self, samples: range) -> dict[str, np.ndarray]:
+        """Run some of them: their rows of the arrays.
+
+        Raises:
+            DitAccelError: a number is beyond half precision.
+        """
         request, pipe = self.request, self.request.pipe
         rows = request.conditions[list(samples)]
         seeds = [request.seed + i for i in samples]
@@ -80,9 +75,11 @@ class Trajectories:
             found = request.denoising.latents(pipe, rows, seeds)
         guided, first = request.denoising.guided, find_backbone(pipe.transformer).conditional_first
         seen = [_by_sample(call, len(samples), guided, first) for call in calls]
-        states, outputs = ([pair[place] for pair in seen] for place in (0, 1))
-        latents = found.half().cpu().numpy()
-        return {"states": _half(states), "outputs": _half(outputs), "latents": latents}
+        steps = {"states": [each for each, _ in seen], "outputs": [each for _, each in seen]}
+        made = {
+            name: _half(steps[name], name, samples) for name in steps if name in self.arrays.names
+        }
+        return {**made, "latents": _half([found], "latents", samples)[:, 0]}
 
     def batch(
         self, samples: Tensor, dropped: Tensor, step: int, generator: torch.Generator
@@ -90,11 +87,14 @@ class Trajectories:
         """As `Source.batch`; nothing is drawn."""
         conditions = self.request.conditions[samples].masked_fill(dropped, 0)
         timestep = self.request.levels.timesteps[step]
+        outputs = None
+        if "outputs" in self.arrays.names:
+            outputs = self.arrays.read("outputs", samples, step, dropped.long())
         return Batch(
             states=self.arrays.read("states", samples, step),
             timesteps=torch.full((len(samples),), timestep),
             conditions=conditions,
-            outputs=self.arrays.read("outputs", samples, step, dropped.long()),
+            outputs=outputs,
         )
 
 
@@ -125,5 +125,15 @@ def _by_sample(
     return states[:count], torch.stack(halves, dim=1)
 
 
-def _half(steps: Sequence[Tensor]) -> np.ndarray:
-    return torch.stack([each.half().cpu() for each in steps], dim=1).numpy()
+def _half(steps: Sequence[Tensor], name: str, samples: range) -> np.ndarray:
+    """Tensors `[B, ...]` of all steps as `[B, S, ...]` in half precision."""
+    values = torch.stack([each.half().cpu() for each in steps], dim=1)
+    bad = (~values.isfinite()).flatten(2).any(2).nonzero().tolist()
+    if bad:
+        sample, step = bad[0]
+        raise DitAccelError(
+            f"{name} of the teacher in trajectory {samples[sample]}, step {step}: got a number"
+            f" beyond half precision, expected at most {torch.finfo(torch.half).max:.0f}; use"
+            " mixed_precision: bf16 or no, and look whether the model is sound"
+        )
+    return values.numpy()

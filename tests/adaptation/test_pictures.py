@@ -101,7 +101,7 @@ def test_training_on_pictures_with_both_losses(open_session, folder):
     # v = a noise - s clean, and x = a clean + s noise: a x - s v is the clean latents
     alphas = session.draws.levels.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
     clean = alphas.sqrt() * batch.states - (1 - alphas).sqrt() * batch.target
-    stored = torch.from_numpy(session.draws.source.arrays._arrays["latents"][:]).float()
+    stored = session.draws.source.arrays.read("latents", torch.arange(8))
     distance = (clean[:, None] - stored[None]).abs().flatten(2).amax(2).amin(1)
     assert distance.max() < 1e-4
     assert load_adapter(session.train()).record.steps == 6
