@@ -124,6 +124,8 @@ class AdaptationConfig(StrictModel):
         dtype: of everything but the transformer, which is float32.
         adapter_dtype: of the numbers in the file.
         condition_dropout: share trained without a condition.
+        other_grids: share of the batches that run on another grid of the plan's density, or on the
+            full one where more than its new parts trains, so that other schedules do as well.
         batch_size: samples a batch, over all processes together.
         held_out: samples that are never trained on, for the score.
         previews: pictures of the teacher and of the student in each grid; 0 for none.
@@ -147,6 +149,7 @@ class AdaptationConfig(StrictModel):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     adapter_dtype: Literal["float32", "bfloat16", "float16"] = "float16"
     condition_dropout: Share = 0.1
+    other_grids: Share = 0.2
     batch_size: Positive = 16
     held_out: Positive = 16
     previews: Annotated[int, Field(ge=0)] = 4

@@ -82,9 +82,11 @@ class Session:
 
     def backward(self, number: int, factor: float) -> Tensor:
         """Forward and backward pass of batch `number`."""
-        batch, step = self.draws.training(number)
+        draws, transformer = self.draws, self.student.transformer
+        batch, step = draws.training(number)
+        other_grid = draws.grids.running(transformer, step, draws.grid(number, step))
         # With the backward pass inside: gradient checkpointing repeats the forward in it.
-        with at_step(self.student.transformer, step, self.draws.levels.num_steps):
+        with at_step(transformer, step, draws.levels.num_steps), other_grid:
             with self.accelerator.autocast():  # the teacher too, where it is asked
                 loss = self.loss(self.loop.model, batch)
             self.accelerator.backward(loss * factor)
@@ -181,6 +183,7 @@ def _draws(
         source=opened.source,
         levels=levels,
         steps=prepared.steps,
+        grids=prepared.grids,
         batch_size=config.batch_size,
         dropout=config.condition_dropout,
         held_out=config.held_out,

@@ -152,18 +152,38 @@ def test_what_does_not_train_is_shared_with_the_teacher(open_session):
 
 
 def acting(session: Session) -> int:
-    """Number of the first batch at a step where the plan does something."""
-    return next(number for number in range(99) if session.draws.training(number)[1] < 2)
+    """Number of the first batch at a step where the plan does something, as it does it."""
+    return next(
+        number
+        for number in range(99)
+        if (step := session.draws.training(number)[1]) < 2
+        and session.draws.grid(number, step) == (4, 4)
+    )
+
+
+def elsewhere(session: Session) -> int:
+    """Number of the first batch at a step that is dense by the plan, on fewer tokens."""
+    return next(
+        number
+        for number in range(99)
+        if (step := session.draws.training(number)[1]) >= 2
+        and session.draws.grid(number, step) == (4, 4)
+    )
 
 
 def test_gradient_checkpointing_changes_no_gradient(open_session):
+    """Computed again in the backward pass, a forward is on the same tokens."""
     gradients = []
     for name, checkpointing in (("a", False), ("b", True)):
         session = open_session(
-            name, gradient_checkpointing=checkpointing, objective={"features": 0.3}
+            name,
+            gradient_checkpointing=checkpointing,
+            objective={"features": 0.3},
+            other_grids=0.5,
         )
         assert session.student.transformer.is_gradient_checkpointing == checkpointing
-        assert session.backward(acting(session), 1.0) > 0
+        for number in (acting(session), elsewhere(session)):
+            assert session.backward(number, 1.0) > 1e-3
         gradients.append({n: p.grad for n, p in session.student.trained.items()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
@@ -171,7 +191,7 @@ def test_gradient_checkpointing_changes_no_gradient(open_session):
 
 def test_a_dense_step_starts_without_a_loss(open_session):
     """The student is its teacher there, but for the half precision of what was cached."""
-    session = open_session()
+    session = open_session(other_grids=0.0)
     number = next(number for number in range(99) if session.draws.training(number)[1] >= 2)
     assert session.backward(number, 1.0) < 1e-5
     assert session.backward(acting(session), 1.0) > 1e-3
