@@ -26,8 +26,21 @@ from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatc
 from dit_accel.training.checkpoint import read_json, write_json
 
 CONFIG_FILE = "config.json"
-# They decide how long and how often, not what.
-_FREE = ("output", "loop", "trackers", "previews")
+# They decide how long and how often, not what, and all of them take effect on a resumed training.
+# An optimiser's other settings come back with its state.
+_FREE = (
+    "output",
+    "trackers",
+    "previews",
+    "loop.steps",
+    "loop.learning_rate",
+    "loop.warmup_steps",
+    "loop.decay_steps",
+    "loop.max_grad_norm",
+    "loop.log_every",
+    "loop.checkpoint_every",
+    "loop.preview_every",
+)
 _TOGETHER = (
     DistributedType.NO,
     DistributedType.MULTI_CPU,
@@ -117,13 +130,19 @@ def keep_config(config: AdaptationConfig, plan: dict[str, Any], resume: bool) ->
         raise DitAccelError("output: " + mismatch(config.output, expected, remedy))
     document = json.loads(json.dumps({**config.model_dump(mode="json"), "plan": plan}))
     if path.exists():
-        former = read_json(path)
+        here, former = _by_key(document), _by_key(read_json(path))
         problems = [
-            f"{key}: {document[key]} here, {former.get(key)} where it was begun; take the former,"
-            " or choose another output"
-            for key in document
-            if key not in _FREE and document[key] != former.get(key)
+            f"{key}: {value} here, {former.get(key)} where it was begun; take the former, or choose"
+            " another output"
+            for key, value in here.items()
+            if key not in _FREE and value != former.get(key)
         ]
         if problems:
             raise PlanError(*problems, source=str(path))
     write_json(document, path)
+
+
+def _by_key(document: dict[str, Any]) -> dict[str, Any]:
+    """Values by key, those of the loop one by one."""
+    loop = {f"loop.{key}": value for key, value in document["loop"].items()}
+    return {**{key: value for key, value in document.items() if key != "loop"}, **loop}

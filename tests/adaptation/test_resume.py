@@ -170,6 +170,17 @@ def test_another_training_is_not_gone_on_with(open_session, tiny_dit, tmp_path):
     keep_config(first.model_copy(update={"previews": 2}), {}, resume=True)
     with pytest.raises(PlanError, match=r"train: all here, new\+norm where it was begun"):
         keep_config(first.model_copy(update={"train": "all"}), {}, resume=True)
+    longer = first.loop.model_copy(update={"steps": 9, "learning_rate": 1e-3, "warmup_steps": 3})
+    keep_config(first.model_copy(update={"loop": longer}), {}, resume=True)
+    for key, value in {
+        "betas": (0.9, 0.95),
+        "weight_decay": 0.1,
+        "muon_ratio": 3.0,
+        "accumulation": 2,
+    }.items():
+        changed = first.loop.model_copy(update={key: value})
+        with pytest.raises(PlanError, match=rf"loop.{key}: .* here, .* where it was begun"):
+            keep_config(first.model_copy(update={"loop": changed}), {}, resume=True)
     with pytest.raises(DitAccelError, match=r"expected a folder without a training.*--resume"):
         keep_config(first, {}, resume=False)
     assert json.loads((tmp_path / "run/config.json").read_text())["train"] == "new+norm"
