@@ -12,6 +12,7 @@ from accelerate.utils import (
     AutocastKwargs,
     DistributedDataParallelKwargs,
     DistributedType,
+    DynamoBackend,
     GradientAccumulationPlugin,
     InitProcessGroupKwargs,
     is_tensorboard_available,
@@ -41,7 +42,7 @@ _FREE = (
     "loop.checkpoint_every",
     "loop.preview_every",
 )
-_TOGETHER = (
+_DATA_PARALLEL = (
     DistributedType.NO,
     DistributedType.MULTI_CPU,
     DistributedType.MULTI_GPU,
@@ -80,8 +81,7 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
     """As accelerate's own configuration and environment say.
 
     Raises:
-        UnsupportedError: it shards the model.
-        DitAccelError: a tracker is not installed, or processes would get unequal shares.
+        DitAccelError: a tracker is not installed, or what `check_environment` refuses.
     """
     installed = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
     for name in config.trackers:
@@ -103,17 +103,38 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
             InitProcessGroupKwargs(timeout=timedelta(days=1)),
         ],
     )
-    if accelerator.distributed_type not in _TOGETHER:
+    check_environment(accelerator, config)
+    return accelerator
+
+
+def check_environment(accelerator: Accelerator, config: AdaptationConfig) -> None:
+    """Refuse what accelerate's own configuration, of a file or the command line, may bring in.
+
+    Raises:
+        UnsupportedError: it shards or compiles the model, or scales gradients of two optimisers.
+        DitAccelError: processes would get unequal shares.
+    """
+    if accelerator.distributed_type not in _DATA_PARALLEL:
         raise UnsupportedError(
-            f"accelerate: {accelerator.distributed_type} shards the model, which has to be whole"
-            " where it is scored and saved, and shares its weights with the teacher; expected one"
-            " process or data parallelism; choose multi-GPU in accelerate"
+            f"accelerate: got {accelerator.distributed_type}, expected one process or data"
+            " parallelism on CPUs or GPUs, because the model has to be whole where it is scored and"
+            " saved, and shares its weights with the teacher; choose multi-GPU in accelerate"
             " config, and gradient_checkpointing: true if memory is short"
+        )
+    if accelerator.state.dynamo_plugin.backend != DynamoBackend.NO:
+        raise UnsupportedError(
+            f"accelerate: got dynamo_backend {accelerator.state.dynamo_plugin.backend.value},"
+            " expected no, because every batch is another step of the plan, which would be compiled"
+            " anew; set dynamo_backend to no"
+        )
+    if accelerator.mixed_precision == "fp16" and config.loop.muon_ratio is not None:
+        raise UnsupportedError(
+            "mixed_precision: got fp16 with loop.muon_ratio, whose two optimisers can't share a"
+            " gradient scaler, expected bf16 or no; use bf16, or leave muon_ratio out"
         )
     if config.batch_size % accelerator.num_processes:
         expected = f"a multiple of the {accelerator.num_processes} processes, which share it"
         raise DitAccelError("batch_size: " + mismatch(config.batch_size, expected, "change it"))
-    return accelerator
 
 
 def keep_config(config: AdaptationConfig, plan: dict[str, Any], resume: bool) -> None:

@@ -170,11 +170,6 @@ class AdaptationConfig(StrictModel):
                 "loop.muon_ratio: Muon is for whole matrices, expected null with train: lora;"
                 " remove it"
             )
-        if self.loop.muon_ratio is not None and self.mixed_precision == "fp16":
-            raise ValueError(
-                "mixed_precision: got fp16 with loop.muon_ratio, whose two optimisers can't share a"
-                " gradient scaler, expected bf16 or no; use bf16, or leave muon_ratio out"
-            )
         if not isinstance(self.data, TrajectoriesConfig):
             return self
         if self.objective.denoising:
