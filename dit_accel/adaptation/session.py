@@ -158,9 +158,9 @@ class Session:
 def _load(prepared: PreparedAdaptation, device: torch.device) -> Any:
     """The teacher's pipeline; its transformer in float32, which is what trains best."""
     config = prepared.config
-    pipe = load_pipeline(config.model, config.dtype, device)
+    pipe = load_pipeline(config.model, config.dtype, device, transformer_dtype="float32")
     pipe.scheduler = make_scheduler(config.run.scheduler, pipe.scheduler.config)
-    pipe.transformer.float().eval().requires_grad_(False)
+    pipe.transformer.eval().requires_grad_(False)
     return pipe
 
 

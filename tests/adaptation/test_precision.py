@@ -13,6 +13,7 @@ from tiny_adaptations import SPARSE
 from torch.nn.modules.module import register_module_forward_hook
 
 from dit_accel.adapters import load_adapter
+from dit_accel.sampling.loading import load_pipeline
 
 RENOISED = {"kind": "trajectories", "samples": 12, "batch_size": 6, "renoise": 0.5}
 
@@ -60,3 +61,14 @@ def test_the_scores_can_be_compared(open_session):
     score = load_adapter(session.train()).record.score
     assert score["relative_error"] == pytest.approx(score["relative_error_calibrated"], rel=1e-6)
     assert score["relative_error"] < score["relative_error_untrained"]
+
+
+def test_the_transformer_is_never_rounded_to_the_rest(open_session, tiny_dit):
+    """Text encoder and autoencoder may be in half precision; teacher and masters are not."""
+    stock = load_pipeline(str(tiny_dit), "float32", "cpu").transformer.state_dict()
+    session = open_session(dtype="bfloat16", train="all")
+    assert next(session.pipe.vae.parameters()).dtype == torch.bfloat16
+    for transformer in (session.loss.teacher, session.student.transformer):
+        found = transformer.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in stock.items())
+    assert load_adapter(session.train()).record.steps == 6
