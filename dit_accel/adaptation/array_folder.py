@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dit_accel.errors import DitAccelError
-from dit_accel.runs.atomic import atomic_write, write_json_atomically
+from dit_accel.runs.atomic import atomic_write, remove_abandoned, write_json_atomically
 from dit_accel.training.checkpoint import read_json
 
 IDENTITY_FILE = "identity.json"
@@ -61,6 +61,7 @@ class ArrayFolder:
         text = json.dumps(identity, sort_keys=True, default=str)
         wanted = hashlib.sha256(text.encode()).hexdigest()[:16]
         path = self.folder / IDENTITY_FILE
+        remove_abandoned(self.folder)
         if not path.exists():
             write_json_atomically(path, {"identity": wanted})
         found = read_json(path)["identity"]
