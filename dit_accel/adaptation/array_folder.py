@@ -122,11 +122,15 @@ class ArrayFolder:
         """
         spread = [np.broadcast_to(np.asarray(place), len(rows)) for place in places]
         values = [
-            self._opened(name, row // self._block)[(row % self._block, *inside)]
+            self._row(name, row)[tuple(inside)]
             for row, *inside in zip(rows.tolist(), *spread, strict=True)
         ]
         found = torch.from_numpy(np.stack(values))
         return found.float() if found.is_floating_point() else found
+
+    def _row(self, name: str, row: int) -> np.ndarray:
+        found: np.ndarray = self._opened(name, row // self._block)[row % self._block]
+        return found
 
     def _open(self, name: str, block: int) -> np.ndarray:
         found: np.ndarray = np.load(self._path(name, self.blocks[block]), mmap_mode="r")

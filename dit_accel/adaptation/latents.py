@@ -76,4 +76,5 @@ class PictureEncoder:
         vae = self._vae
         pixels = torch.stack([self._pictures[row].pixels(self._size) for row in rows])
         means = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
-        return (means.float() * vae.config.scaling_factor).half().cpu()
+        latents: Tensor = (means.float() * vae.config.scaling_factor).half().cpu()
+        return latents
