@@ -172,12 +172,13 @@ def _adaptation(output: Path, *, tiny: bool) -> Part:
 
 
 def _longer_adaptation(output: Path) -> str:
-    """The shipped recipe with eight times the steps on four times the trajectories."""
+    """The shipped recipe with eight times the steps on four times the trajectories and batch."""
     recipe = _shipped_config("adapt", "density-dit-photos")
     recipe["output"] = str(output / "adapt-dit-photos-run")
     recipe["data"]["samples"] *= 4
     recipe["data"]["batch_size"] = recipe["batch_size"] = 128
-    for key in ("steps", "decay_steps", "checkpoint_every", "preview_every"):
+    recipe["loop"]["learning_rate"] *= 2  # by the square root of the batch's growth, as for Adam
+    for key in ("steps", "warmup_steps", "decay_steps", "checkpoint_every", "preview_every"):
         recipe["loop"][key] *= 8
     return yaml.safe_dump(recipe, sort_keys=False)
 

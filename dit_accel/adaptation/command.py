@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import (
+    AutocastKwargs,
     DistributedDataParallelKwargs,
     DistributedType,
+    DynamoBackend,
     GradientAccumulationPlugin,
     InitProcessGroupKwargs,
     is_tensorboard_available,
@@ -19,16 +20,29 @@ from accelerate.utils import (
 )
 
 from dit_accel.adaptation.config import AdaptationConfig
-from dit_accel.adaptation.data_config import TrajectoriesConfig
 from dit_accel.adaptation.prepare import PreparedAdaptation
+from dit_accel.adaptation.report import Report
 from dit_accel.adaptation.session import Session
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatch
 from dit_accel.training.checkpoint import read_json, write_json
 
 CONFIG_FILE = "config.json"
-# They decide how long and how often, not what.
-_FREE = ("output", "loop", "trackers", "previews")
-_TOGETHER = (
+# They decide how long and how often, not what, and all of them take effect on a resumed training.
+# An optimiser's other settings come back with its state.
+_FREE = (
+    "output",
+    "trackers",
+    "previews",
+    "loop.steps",
+    "loop.learning_rate",
+    "loop.warmup_steps",
+    "loop.decay_steps",
+    "loop.max_grad_norm",
+    "loop.log_every",
+    "loop.checkpoint_every",
+    "loop.preview_every",
+)
+_DATA_PARALLEL = (
     DistributedType.NO,
     DistributedType.MULTI_CPU,
     DistributedType.MULTI_GPU,
@@ -37,14 +51,12 @@ _TOGETHER = (
 )
 
 
-def run(
-    prepared: PreparedAdaptation, advance: Callable[[str], None], resume: bool = False
-) -> Path | None:
+def run(prepared: PreparedAdaptation, report: Report, resume: bool = False) -> Path | None:
     """Train, or go on training, and write the adapter.
 
     Args:
         prepared: what `prepare` has checked.
-        advance: told of whatever is finished.
+        report: told how far it is.
         resume: whether to go on with a training that is in the folder already.
 
     Returns:
@@ -60,24 +72,16 @@ def run(
     accelerator.wait_for_everyone()
     accelerator.init_trackers("dit_accel")
     try:
-        return Session(prepared, accelerator, advance).train()
+        return Session(prepared, accelerator, report).train()
     finally:
         accelerator.end_training()
-
-
-def work_of(config: AdaptationConfig) -> int:
-    """How often `run` will tell its `advance`, for a training that begins."""
-    if not isinstance(config.data, TrajectoriesConfig):
-        return config.loop.steps
-    return config.loop.steps - (-config.data.samples // config.data.batch_size)
 
 
 def make_accelerator(config: AdaptationConfig) -> Accelerator:
     """As accelerate's own configuration and environment say.
 
     Raises:
-        UnsupportedError: it shards the model.
-        DitAccelError: a tracker is not installed, or processes would get unequal shares.
+        DitAccelError: a tracker is not installed, or what `check_environment` refuses.
     """
     installed = {"tensorboard": is_tensorboard_available(), "wandb": is_wandb_available()}
     for name in config.trackers:
@@ -90,24 +94,47 @@ def make_accelerator(config: AdaptationConfig) -> Accelerator:
         project_dir=str(config.folder),
         # Batches are accumulated by the loop, whatever the environment says.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        # Parts are fitted in place between two forwards, of which no rounded copy may be left.
         # A step of the run at which the plan does less leaves parts without a gradient.
-        # The others wait while the first process makes or encodes the samples.
+        # Processes wait for each other once all samples are made, and one may have more to do.
         kwargs_handlers=[
+            AutocastKwargs(cache_enabled=False),
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=timedelta(days=1)),
         ],
     )
-    if accelerator.distributed_type not in _TOGETHER:
+    check_environment(accelerator, config)
+    return accelerator
+
+
+def check_environment(accelerator: Accelerator, config: AdaptationConfig) -> None:
+    """Refuse what accelerate's own configuration, of a file or the command line, may bring in.
+
+    Raises:
+        UnsupportedError: it shards or compiles the model, or scales gradients of two optimisers.
+        DitAccelError: processes would get unequal shares.
+    """
+    if accelerator.distributed_type not in _DATA_PARALLEL:
         raise UnsupportedError(
-            f"accelerate: {accelerator.distributed_type} shards the model, which has to be whole"
-            " where it is scored and saved, and shares its weights with the teacher; expected one"
-            " process or data parallelism; choose multi-GPU in accelerate"
+            f"accelerate: got {accelerator.distributed_type}, expected one process or data"
+            " parallelism on CPUs or GPUs, because the model has to be whole where it is scored and"
+            " saved, and shares its weights with the teacher; choose multi-GPU in accelerate"
             " config, and gradient_checkpointing: true if memory is short"
+        )
+    if accelerator.state.dynamo_plugin.backend != DynamoBackend.NO:
+        raise UnsupportedError(
+            f"accelerate: got dynamo_backend {accelerator.state.dynamo_plugin.backend.value},"
+            " expected no, because every batch is another step of the plan, which would be compiled"
+            " anew; set dynamo_backend to no"
+        )
+    if accelerator.mixed_precision == "fp16" and config.loop.muon_ratio is not None:
+        raise UnsupportedError(
+            "mixed_precision: got fp16 with loop.muon_ratio, whose two optimisers can't share a"
+            " gradient scaler, expected bf16 or no; use bf16, or leave muon_ratio out"
         )
     if config.batch_size % accelerator.num_processes:
         expected = f"a multiple of the {accelerator.num_processes} processes, which share it"
         raise DitAccelError("batch_size: " + mismatch(config.batch_size, expected, "change it"))
-    return accelerator
 
 
 def keep_config(config: AdaptationConfig, plan: dict[str, Any], resume: bool) -> None:
@@ -124,13 +151,19 @@ def keep_config(config: AdaptationConfig, plan: dict[str, Any], resume: bool) ->
         raise DitAccelError("output: " + mismatch(config.output, expected, remedy))
     document = json.loads(json.dumps({**config.model_dump(mode="json"), "plan": plan}))
     if path.exists():
-        former = read_json(path)
+        here, former = _by_key(document), _by_key(read_json(path))
         problems = [
-            f"{key}: {document[key]} here, {former.get(key)} where it was begun; take the former,"
-            " or choose another output"
-            for key in document
-            if key not in _FREE and document[key] != former.get(key)
+            f"{key}: {value} here, {former.get(key)} where it was begun; take the former, or choose"
+            " another output"
+            for key, value in here.items()
+            if key not in _FREE and value != former.get(key)
         ]
         if problems:
             raise PlanError(*problems, source=str(path))
     write_json(document, path)
+
+
+def _by_key(document: dict[str, Any]) -> dict[str, Any]:
+    """Values by key, those of the loop one by one."""
+    loop = {f"loop.{key}": value for key, value in document["loop"].items()}
+    return {**{key: value for key, value in document.items() if key != "loop"}, **loop}

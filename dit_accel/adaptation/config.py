@@ -124,6 +124,8 @@ class AdaptationConfig(StrictModel):
         dtype: of everything but the transformer, which is float32.
         adapter_dtype: of the numbers in the file.
         condition_dropout: share trained without a condition.
+        other_grids: share of the batches that run on another grid of the plan's density, or on the
+            full one where more than its new parts trains, so that other schedules do as well.
         batch_size: samples a batch, over all processes together.
         held_out: samples that are never trained on, for the score.
         previews: pictures of the teacher and of the student in each grid; 0 for none.
@@ -147,6 +149,7 @@ class AdaptationConfig(StrictModel):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     adapter_dtype: Literal["float32", "bfloat16", "float16"] = "float16"
     condition_dropout: Share = 0.1
+    other_grids: Share = 0.2
     batch_size: Positive = 16
     held_out: Positive = 16
     previews: Annotated[int, Field(ge=0)] = 4
@@ -167,11 +170,6 @@ class AdaptationConfig(StrictModel):
                 "loop.muon_ratio: Muon is for whole matrices, expected null with train: lora;"
                 " remove it"
             )
-        if self.loop.muon_ratio is not None and self.mixed_precision == "fp16":
-            raise ValueError(
-                "mixed_precision: got fp16 with loop.muon_ratio, whose two optimisers can't share a"
-                " gradient scaler, expected bf16 or no; use bf16, or leave muon_ratio out"
-            )
         if not isinstance(self.data, TrajectoriesConfig):
             return self
         if self.objective.denoising:
@@ -179,7 +177,8 @@ class AdaptationConfig(StrictModel):
                 "objective.denoising: trajectories hold no clean pictures, expected 0 with them;"
                 " give pictures (data: {kind: folder, folder: …}), or distil alone"
             )
-        if self.condition_dropout and self.run.guidance_scale <= 1:
+        unguided = self.run.guidance_scale <= 1 and not self.objective.features
+        if self.condition_dropout and unguided:  # else the teacher is asked anyway
             raise ValueError(
                 "condition_dropout: trajectories without guidance hold no unconditional outputs,"
                 " expected 0 with run.guidance_scale of 1 or less; set it to 0, or raise the scale"

@@ -12,7 +12,17 @@ from dit_accel.errors import PlanError, Problem, mismatch
 Conditions = str | tuple[str | int, ...]
 
 
-class TrajectoriesConfig(StrictModel):
+class CachedConfig(StrictModel):
+    """What is made once and kept on disk.
+
+    Args:
+        cache: folder for it, which several trainings may share; in the run's folder if null.
+    """
+
+    cache: str | None = None
+
+
+class TrajectoriesConfig(CachedConfig):
     """Data-free: states that the teacher passes through, and what it says of them.
 
     Args:
@@ -32,7 +42,7 @@ class TrajectoriesConfig(StrictModel):
     renoise: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class PicturesConfig(StrictModel):
+class PicturesConfig(CachedConfig):
     """Pictures of any source, encoded once.
 
     Args:

@@ -8,12 +8,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dit_accel.adaptation.batch_grids import BatchGrids
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch, Source
+from dit_accel.tokens.grid import Grid
 from dit_accel.training.loop import step_generator
 
 # One a purpose, of one seed.
-_TRAINING, _HELD_OUT, _CALIBRATION, _ORDER = 32, 33, 34, 35
+_TRAINING, _HELD_OUT, _CALIBRATION, _ORDER, _GRIDS = 32, 33, 34, 35, 36
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Draws:
         source: of the samples; some `held_out` of them are never trained on.
         levels: of the run.
         steps: of the run that are trained.
+        grids: that batches run on.
         batch_size: samples, over all processes.
         dropout: share of them without their condition.
         held_out: samples for the score.
@@ -36,6 +39,7 @@ class Draws:
     source: Source
     levels: NoiseLevels
     steps: tuple[int, ...]
+    grids: BatchGrids
     batch_size: int
     dropout: float
     held_out: int
@@ -59,6 +63,10 @@ class Draws:
         samples = self._order[drawn]
         dropped = self._dropped(self.batch_size, generator)
         return _share(source.batch(samples, dropped, step, generator), *self.share), step
+
+    def grid(self, number: int, step: int) -> Grid:
+        """Of the tokens of batch `number` at its step; the same in all processes."""
+        return self.grids.draw(step, step_generator(self.seed, _GRIDS, number))
 
     def calibration(self, step: int, samples: Tensor) -> Batch:
         """Some samples `[B]` at one step, as training would see them; the same at every call."""

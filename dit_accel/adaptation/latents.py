@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,22 +49,32 @@ class Latents:
         )
 
 
-@torch.no_grad()
-def encode_pictures(
-    pictures: Sequence[Picture],
-    pipe: Any,
-    size: int,
-    batch_size: int,
-    arrays: ArrayFolder,
-    advance: Callable[[str], None],
-) -> None:
-    """Fill `arrays` with the posterior means of whatever is not there yet, in half precision."""
-    vae = pipe.vae
-    for start in range(0, len(pictures), batch_size):
-        if start >= arrays.done:
-            batch = pictures[start : start + batch_size]
-            pixels = torch.stack([picture.pixels(size) for picture in batch])
-            means = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
-            latents = (means.float() * vae.config.scaling_factor).half().cpu()
-            arrays.write(len(pictures), {"latents": latents.numpy()})
-        advance("latents")
+class PictureEncoder:
+    """Makes the rows of such arrays, in half precision.
+
+    Args:
+        pictures: all of them.
+        pipe: whose autoencoder takes them in.
+        size: side in pixels.
+        batch_size: at a time.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], pipe: Any, size: int, batch_size: int) -> None:
+        self._pictures, self._vae = pictures, pipe.vae
+        self._size, self._batch_size = size, batch_size
+
+    @torch.no_grad()
+    def make(self, rows: range) -> dict[str, np.ndarray]:
+        """Posterior means of some pictures."""
+        parts = [
+            self._encode(rows[start : start + self._batch_size])
+            for start in range(0, len(rows), self._batch_size)
+        ]
+        return {"latents": torch.cat(parts).numpy()}
+
+    def _encode(self, rows: range) -> Tensor:
+        vae = self._vae
+        pixels = torch.stack([self._pictures[row].pixels(self._size) for row in rows])
+        means = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        latents: Tensor = (means.float() * vae.config.scaling_factor).half().cpu()
+        return latents

@@ -20,6 +20,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from dit_accel.adaptation.config import AdaptationConfig
+from dit_accel.adaptation.report import Report, silent
 from dit_accel.adaptation.student import Student
 from dit_accel.errors import DitAccelError
 from dit_accel.training.checkpoint import RunLog, load_if_present, save_atomically
@@ -42,7 +43,7 @@ class AdaptationLoop:
         student: to train.
         config: of the adaptation.
         accelerator: that prepares it.
-        advance: told after every step.
+        report: told after every step.
     """
 
     def __init__(
@@ -50,11 +51,11 @@ class AdaptationLoop:
         student: Student,
         config: AdaptationConfig,
         accelerator: Accelerator,
-        advance: Callable[[str], None] = lambda finished: None,
+        report: Report = silent,
     ) -> None:
         self.config, self.loop = config, config.loop
         self.student, self.accelerator = student, accelerator
-        self.advance = advance
+        self.report = report
         self.step, self.seconds = 0, 0.0
         self.folder: Path = config.folder
         self.log = RunLog(self.folder / "log.jsonl")
@@ -88,7 +89,7 @@ class AdaptationLoop:
         """
         while self.step < self.loop.steps:
             value, norm, rate = self._advance(backward)
-            self.advance("training")
+            self.report(f"training, loss {value:.3g}", self.step, self.loop.steps)
             if self._due(self.loop.log_every):
                 record = {"loss": value, "lr": rate, "grad_norm": norm}
                 self._record({**record, "seconds": round(self.seconds, 2)})

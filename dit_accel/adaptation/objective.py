@@ -16,6 +16,8 @@ from torch import Tensor
 # Of the error of a learned variance: few solvers read it, and it is small in numbers. It must not
 # drift away, and that is all.
 _VARIANCE_WEIGHT = 0.05
+# Of a feature channel, in units of the channels' mean deviation.
+_LEAST_DEVIATION = 0.01
 
 
 def min_snr_weights(
@@ -76,5 +78,7 @@ def feature_error(found: Mapping[int, Tensor], wanted: Mapping[int, Tensor]) -> 
 
 def _relative(found: Tensor, wanted: Tensor) -> Tensor:
     found, wanted = found.float(), wanted.float()
-    deviation = wanted.flatten(0, 1).std(0, correction=0).clamp_min(1e-6)
+    deviation = wanted.flatten(0, 1).std(0, correction=0)
+    # A channel that hardly varies would outweigh all others by its rounding.
+    deviation = torch.maximum(deviation, _LEAST_DEVIATION * deviation.mean()).clamp_min(1e-6)
     return ((found - wanted) / deviation).square().mean()

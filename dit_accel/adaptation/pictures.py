@@ -100,29 +100,41 @@ def _of_shard(path: Path, classes: ClassNames | None) -> Iterator[Picture]:
         raise DitAccelError(
             "data.shards: " + mismatch(str(path), "a tar file that exists", "correct the path")
         )
-    entries: dict[str, dict[str, tarfile.TarInfo]] = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            folder, slash, name = member.name.rpartition("/")
-            stem, _, suffix = name.partition(".")
-            key = f"{folder}{slash}{stem}"
-            if member.isfile():
-                entries.setdefault(key, {})[f".{suffix.lower()}"] = member
+    kind = ".cls" if classes is not None else ".txt"
+    with _uncompressed(path) as tar:
+        entries = _by_key(tar)
         texts = {
-            key: _tar_text(tar, parts[".cls" if classes is not None else ".txt"])
-            for key, parts in entries.items()
-            if (".cls" if classes is not None else ".txt") in parts
+            key: _tar_text(tar, parts[kind]) for key, parts in entries.items() if kind in parts
         }
     for key, parts in entries.items():
         image = next((parts[suffix] for suffix in _SUFFIXES if suffix in parts), None)
         if image is None:
             continue
         if key not in texts:
-            kind = "cls" if classes is not None else "txt"
-            raise DitAccelError(f"data.shards: {path} has no {key}.{kind}; write the shard anew")
+            raise DitAccelError(f"data.shards: {path} has no {key}{kind}; write the shard anew")
         text = texts[key]
         condition = text if classes is None else _number(text, classes, path)
         yield Picture(condition, _tar_opener(path, image.offset_data, image.size))
+
+
+def _uncompressed(path: Path) -> tarfile.TarFile:
+    """Pictures are read later, each from its place in the file; compressed ones have none."""
+    try:
+        return tarfile.open(path, "r:")
+    except tarfile.ReadError as error:
+        expected = f"an uncompressed tar file ({error})"
+        remedy = "decompress it (gunzip), and name the .tar"
+        raise DitAccelError("data.shards: " + mismatch(str(path), expected, remedy)) from None
+
+
+def _by_key(tar: tarfile.TarFile) -> dict[str, dict[str, tarfile.TarInfo]]:
+    entries: dict[str, dict[str, tarfile.TarInfo]] = {}
+    for member in tar:
+        folder, slash, name = member.name.rpartition("/")
+        stem, _, suffix = name.partition(".")
+        if member.isfile():
+            entries.setdefault(f"{folder}{slash}{stem}", {})[f".{suffix.lower()}"] = member
+    return entries
 
 
 def _tar_text(tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
@@ -149,9 +161,12 @@ def _of_dataset(data: DatasetConfig, classes: ClassNames | None) -> Iterator[Pic
             " 'dit-accel[datasets]', or use kind folder"
         ) from None
     on_disk = Path(data.name).expanduser()
-    rows = load_from_disk(on_disk) if on_disk.exists() else load_dataset(data.name)
-    if isinstance(rows, Mapping):  # several splits
-        rows = rows[data.split]
+    if not on_disk.exists():
+        rows = load_dataset(data.name, split=data.split)
+    else:
+        rows = load_from_disk(on_disk)
+        if isinstance(rows, Mapping):  # several splits
+            rows = rows[data.split]
     conditions = rows[data.condition]
     for index, value in enumerate(conditions):
         condition = str(value) if classes is None else classes.number_of(int(value))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from dit_accel.adaptation.config import AdaptationConfig
+from dit_accel.adaptation.batch_grids import BatchGrids
+from dit_accel.adaptation.config import AdaptationConfig, Trains
 from dit_accel.adaptation.data_config import TrajectoriesConfig
 from dit_accel.adaptation.starting_point import is_calibrated
 from dit_accel.backbones import find_backbone
@@ -15,7 +17,7 @@ from dit_accel.errors import DitAccelError, PlanError, mismatch
 from dit_accel.measure.architectures import load_architecture
 from dit_accel.methods.cell import NOTHING
 from dit_accel.plan import Plan
-from dit_accel.program import step_table
+from dit_accel.program import StepProgram, step_table
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
 from dit_accel.sampling.sample_config import DataConfig, SampleConfig
 from dit_accel.tokens.grid import Grid
@@ -33,6 +35,7 @@ class PreparedAdaptation:
         plan: that is trained: without its caches, its exact rewrites and a former adapter.
         sampling: of the teacher's trajectories, or of previews.
         steps: of the run that are trained.
+        grids: that batches run on.
         native: pixels `(height, width)` of the model.
     """
 
@@ -40,6 +43,7 @@ class PreparedAdaptation:
     plan: Plan
     sampling: PreparedSampling
     steps: tuple[int, ...]
+    grids: BatchGrids
     native: tuple[int, int]
 
     @property
@@ -69,9 +73,17 @@ def prepare(config: AdaptationConfig) -> PreparedAdaptation:
     backbone = find_backbone(transformer)
     shape = (1, transformer.config.in_channels, *latents)
     grid = backbone.grid(transformer, torch.empty(shape, device="meta"))
-    steps = trained_steps(config, plan, len(backbone.blocks(transformer)), grid)
+    num_layers = len(backbone.blocks(transformer))
+    table = step_table(plan, num_layers, config.run.num_inference_steps, grid)
     cell = architecture.pixels_per_cell
-    return PreparedAdaptation(config, plan, sampling, steps, (latents[0] * cell, latents[1] * cell))
+    return PreparedAdaptation(
+        config,
+        plan,
+        sampling,
+        steps=trained_steps(config.train, table, grid),
+        grids=BatchGrids.of(config, plan, table, grid),
+        native=(latents[0] * cell, latents[1] * cell),
+    )
 
 
 def training_plan(plan: Plan) -> Plan:
@@ -91,9 +103,7 @@ def training_plan(plan: Plan) -> Plan:
     return left
 
 
-def trained_steps(
-    config: AdaptationConfig, plan: Plan, num_layers: int, grid: Grid
-) -> tuple[int, ...]:
+def trained_steps(trains: Trains, table: Sequence[StepProgram], grid: Grid) -> tuple[int, ...]:
     """Steps that are drawn: for new parts alone, those where the plan does anything.
 
     Whatever else trains acts at the dense steps too, and has to be kept in place there.
@@ -101,18 +111,16 @@ def trained_steps(
     Raises:
         PlanError: there are none.
     """
-    table = step_table(plan, num_layers, config.run.num_inference_steps, grid)
     acting = [
         step for step, program in enumerate(table) if any(cell != NOTHING for cell in program.cells)
     ]
     if not acting:
         raise PlanError(
-            f"it does nothing on this model's {grid} tokens in a run of"
-            f" {config.run.num_inference_steps} steps, so that there is nothing to train; correct"
-            " its layers, steps or grid",
+            f"it does nothing on this model's {grid} tokens in a run of {len(table)} steps, so that"
+            " there is nothing to train; correct its layers, steps or grid",
             source="plan",
         )
-    return tuple(acting if config.train == "new" else range(len(table)))
+    return tuple(acting if trains == "new" else range(len(table)))
 
 
 def _sampling(config: AdaptationConfig, plan: Plan, reads_texts: bool) -> SampleConfig:

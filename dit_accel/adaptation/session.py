@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.drawing import Draws
 from dit_accel.adaptation.loop import CHECKPOINT_FILE, AdaptationLoop
 from dit_accel.adaptation.loss import AdaptationLoss
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.prepare import PreparedAdaptation
 from dit_accel.adaptation.preview import Preview
+from dit_accel.adaptation.report import Report, silent
 from dit_accel.adaptation.scoring import relative_error
-from dit_accel.adaptation.sources import open_source
+from dit_accel.adaptation.sources import OpenedSource, open_source
 from dit_accel.adaptation.starting_point import calibrate_student, is_calibrated
 from dit_accel.adaptation.student import Student
 from dit_accel.adapters import save_adapter
@@ -31,7 +32,6 @@ from dit_accel.sampling.loading import DTYPES, load_pipeline
 from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.training.checkpoint import read_json, write_json
 
-Advance = Callable[[str], None]
 START_FILE = "start.json"
 
 
@@ -41,50 +41,31 @@ class Session:
     Args:
         prepared: what `prepare` has checked.
         accelerator: that it runs on.
-        advance: told of whatever is finished.
+        report: told how far it is.
     """
 
     def __init__(
         self,
         prepared: PreparedAdaptation,
         accelerator: Accelerator,
-        advance: Advance = lambda finished: None,
+        report: Report = silent,
     ) -> None:
         self.prepared, self.config = prepared, prepared.config
+        self.accelerator = accelerator
         config = self.config
         self.pipe = _load(prepared, accelerator.device)
         levels = NoiseLevels.of(self.pipe.scheduler, config.run.num_inference_steps)
-        with accelerator.main_process_first():  # the others then find what it has cached
-            opened = open_source(prepared, self.pipe, levels, advance)
+        opened = open_source(prepared, self.pipe, levels, accelerator, report)
         _drop_text_encoder(self.pipe)
         teacher = self.pipe.transformer
-        self.student = Student(
-            teacher, prepared.plan, config.train, config.lora, config.seed, config.freeze
-        )
-        if config.gradient_checkpointing:
-            self.student.transformer.enable_gradient_checkpointing()
-        self.draws = Draws(
-            opened.source,
-            levels,
-            prepared.steps,
-            config.batch_size,
-            config.condition_dropout,
-            config.held_out,
-            config.seed,
-            (accelerator.process_index, accelerator.num_processes),
-            opened.fresh,
-            getattr(config.data, "renoise", 0.0),
-        )
-        table = opened.table
+        self.student = _student(teacher, prepared)
+        self.draws = _draws(prepared, opened, levels, accelerator)
         self.loss = AdaptationLoss(
-            config.objective, teacher, self.student, table, levels, accelerator.device
+            config.objective, teacher, self.student, opened.table, levels, accelerator.device
         )
-        self.starting_score = self._begin(accelerator)
-        self.loop = AdaptationLoop(self.student, config, accelerator, advance)
-        rows = self.draws.scoring(0).conditions[: config.previews]
-        seed = prepared.sampling.config.seed + (1 << 31)
-        previews = config.folder / "previews"
-        self.preview = Preview(self.pipe, self.student, table, rows, config.run, seed, previews)
+        self.starting_score = self._begin()
+        self.loop = AdaptationLoop(self.student, config, accelerator, report)
+        self.preview = self._preview()
 
     def train(self) -> Path | None:
         """Train to the end and write the adapter; its file, `None` in all processes but one.
@@ -93,7 +74,7 @@ class Session:
             DivergedError: a loss is no number.
         """
         self.loop.run(self.backward, self.look)
-        if not self.loop.accelerator.is_main_process:
+        if not self.accelerator.is_main_process:
             return None
         with self.loop.averaged():
             score = {"relative_error": self.error(), **self.starting_score}
@@ -101,11 +82,14 @@ class Session:
 
     def backward(self, number: int, factor: float) -> Tensor:
         """Forward and backward pass of batch `number`."""
-        batch, step = self.draws.training(number)
+        draws, transformer = self.draws, self.student.transformer
+        batch, step = draws.training(number)
+        other_grid = draws.grids.running(transformer, step, draws.grid(number, step))
         # With the backward pass inside: gradient checkpointing repeats the forward in it.
-        with at_step(self.student.transformer, step, self.draws.levels.num_steps):
-            loss = self.loss(self.loop.model, batch)
-            self.loop.accelerator.backward(loss * factor)
+        with at_step(transformer, step, draws.levels.num_steps), other_grid:
+            with self.accelerator.autocast():  # the teacher too, where it is asked
+                loss = self.loss(self.loop.model, batch)
+            self.accelerator.backward(loss * factor)
         return loss
 
     def look(self, step: int) -> dict[str, float]:
@@ -116,7 +100,8 @@ class Session:
 
     def error(self) -> float:
         """Of the student's outputs on what was held out, relative to the teacher's."""
-        return relative_error(self.loss, self.draws, self.prepared.steps)
+        with self.accelerator.autocast():
+            return relative_error(self.loss, self.draws, self.prepared.steps)
 
     def adapter(self, score: dict[str, Any]) -> Adapter:
         """What trains, as it is now, in the file's precision."""
@@ -143,27 +128,70 @@ class Session:
             score=score,
         )
 
-    def _begin(self, accelerator: Accelerator) -> dict[str, float]:
+    def _begin(self) -> dict[str, float]:
         """Calibrate what is to be; the errors before the first step, kept for a resumed run."""
         path = self.config.folder / START_FILE
         if (self.config.folder / CHECKPOINT_FILE).exists():
             return dict(read_json(path))
         score = {"relative_error_untrained": self.error()}
         if self.config.calibrate and is_calibrated(self.prepared.plan):
-            calibrate_student(self.draws, self.loss)
+            with self.accelerator.autocast():
+                calibrate_student(self.draws, self.loss)
             score["relative_error_calibrated"] = self.error()
-        if accelerator.is_main_process:
+        if self.accelerator.is_main_process:
             write_json(score, path)
         return score
+
+    def _preview(self) -> Preview:
+        """Of the first samples that are held out, from noise that nothing else has."""
+        config = self.config
+        return Preview(
+            self.pipe,
+            self.student,
+            Denoising(self.loss.table, config.run, self.accelerator.autocast),
+            rows=self.draws.scoring(0).conditions[: config.previews],
+            seed=self.prepared.sampling.config.seed + (1 << 31),
+            folder=config.folder / "previews",
+        )
 
 
 def _load(prepared: PreparedAdaptation, device: torch.device) -> Any:
     """The teacher's pipeline; its transformer in float32, which is what trains best."""
     config = prepared.config
-    pipe = load_pipeline(config.model, config.dtype, device)
+    pipe = load_pipeline(config.model, config.dtype, device, transformer_dtype="float32")
     pipe.scheduler = make_scheduler(config.run.scheduler, pipe.scheduler.config)
-    pipe.transformer.float().eval().requires_grad_(False)
+    pipe.transformer.eval().requires_grad_(False)
     return pipe
+
+
+def _student(teacher: Any, prepared: PreparedAdaptation) -> Student:
+    config = prepared.config
+    student = Student(teacher, prepared.plan, config.train, config.lora, config.seed, config.freeze)
+    if config.gradient_checkpointing:
+        student.transformer.enable_gradient_checkpointing()
+    return student
+
+
+def _draws(
+    prepared: PreparedAdaptation,
+    opened: OpenedSource,
+    levels: NoiseLevels,
+    accelerator: Accelerator,
+) -> Draws:
+    config = prepared.config
+    return Draws(
+        source=opened.source,
+        levels=levels,
+        steps=prepared.steps,
+        grids=prepared.grids,
+        batch_size=config.batch_size,
+        dropout=config.condition_dropout,
+        held_out=config.held_out,
+        seed=config.seed,
+        share=(accelerator.process_index, accelerator.num_processes),
+        fresh=opened.fresh,
+        renoise=getattr(config.data, "renoise", 0.0),
+    )
 
 
 def _drop_text_encoder(pipe: Any) -> None:

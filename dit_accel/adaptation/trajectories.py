@@ -1,14 +1,14 @@
 """Data-free: the teacher's own trajectories, and what it said on them, cached on disk.
 
 Sample `i` is the run of seed `seed + i` with the condition of that place. The states of each step
-are kept as the transformer saw them, and its outputs with the condition and, under guidance,
-without it: training then asks the teacher no more, and drops conditions for nothing. What the runs
-end with is kept too, as latents that can be noised afresh.
+are kept as the transformer saw them, and what the runs end with, as latents that can be noised
+afresh. Its outputs are kept too, with the condition and, under guidance, without it, unless the
+objective compares features: the teacher has to be asked again for these, and says both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from dit_accel.adaptation.array_folder import ArrayFolder
-from dit_accel.adaptation.conditions import ConditionTable
+from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.samples import Batch
 from dit_accel.backbones import find_backbone
+from dit_accel.errors import DitAccelError
 from dit_accel.integration.calls import argument_names, named_arguments, output_of
 
-Advance = Callable[[str], None]
+NAMES = ("states", "outputs", "latents")
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,17 @@ class TrajectoryRequest:
 
     Attributes:
         pipe: of the teacher, with its solver.
-        table: of the conditions.
-        conditions: row of each trajectory in it, `[N]`.
+        denoising: how it runs.
+        conditions: row of each trajectory in the condition table, `[N]`.
         levels: of the run.
-        guidance_scale: of the run.
         seed: of the first trajectory.
-        batch_size: at a time; part of what decides the last bit.
     """
 
     pipe: Any
-    table: ConditionTable
+    denoising: Denoising
     conditions: Tensor
     levels: NoiseLevels
-    guidance_scale: float
     seed: int
-    batch_size: int
-
-    @property
-    def guided(self) -> bool:
-        """Whether every sample has two rows."""
-        return self.guidance_scale > 1
 
 
 class Trajectories:
@@ -60,7 +52,7 @@ class Trajectories:
 
     Args:
         request: which.
-        arrays: where they are kept.
+        arrays: where they are kept; of `NAMES`, all or all but the outputs.
     """
 
     def __init__(self, request: TrajectoryRequest, arrays: ArrayFolder) -> None:
@@ -69,35 +61,25 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.request.conditions)
 
-    def fill(self, advance: Advance = lambda finished: None) -> None:
-        """Run whatever is not there yet; `advance` is told of every batch, found or made."""
-        total, size = len(self), self.request.batch_size
-        for start in range(0, total, size):
-            if start >= self.arrays.done:
-                samples = range(start, min(start + size, total))
-                self.arrays.write(total, self._run(samples))
-            advance("trajectories")
-
     @torch.no_grad()
-    def _run(self, samples: Sequence[int]) -> dict[str, np.ndarray]:
+    def make(self, samples: range) -> dict[str, np.ndarray]:
+        """Run some of them: their rows of the arrays.
+
+        Raises:
+            DitAccelError: a number is beyond half precision.
+        """
         request, pipe = self.request, self.request.pipe
-        device = next(pipe.transformer.parameters()).device
         rows = request.conditions[list(samples)]
-        # CPU generators: a seed then means the same noise on every device.
-        generators = [torch.Generator().manual_seed(request.seed + i) for i in samples]
+        seeds = [request.seed + i for i in samples]
         with _listening(pipe.transformer) as calls:
-            found = pipe(
-                **request.table.call_arguments(rows, device, request.guided),
-                guidance_scale=request.guidance_scale,
-                num_inference_steps=request.levels.num_steps,
-                generator=generators,
-                output_type="latent",
-            )
-        first = find_backbone(pipe.transformer).conditional_first
-        seen = [_by_sample(call, len(samples), request.guided, first) for call in calls]
-        states, outputs = ([pair[place] for pair in seen] for place in (0, 1))
-        latents = found.images.half().cpu().numpy()
-        return {"states": _half(states), "outputs": _half(outputs), "latents": latents}
+            found = request.denoising.latents(pipe, rows, seeds)
+        guided, first = request.denoising.guided, find_backbone(pipe.transformer).conditional_first
+        seen = [_by_sample(call, len(samples), guided, first) for call in calls]
+        steps = {"states": [each for each, _ in seen], "outputs": [each for _, each in seen]}
+        made = {
+            name: _half(steps[name], name, samples) for name in steps if name in self.arrays.names
+        }
+        return {**made, "latents": _half([found], "latents", samples)[:, 0]}
 
     def batch(
         self, samples: Tensor, dropped: Tensor, step: int, generator: torch.Generator
@@ -105,11 +87,14 @@ class Trajectories:
         """As `Source.batch`; nothing is drawn."""
         conditions = self.request.conditions[samples].masked_fill(dropped, 0)
         timestep = self.request.levels.timesteps[step]
+        outputs = None
+        if "outputs" in self.arrays.names:
+            outputs = self.arrays.read("outputs", samples, step, dropped.long())
         return Batch(
             states=self.arrays.read("states", samples, step),
             timesteps=torch.full((len(samples),), timestep),
             conditions=conditions,
-            outputs=self.arrays.read("outputs", samples, step, dropped.long()),
+            outputs=outputs,
         )
 
 
@@ -140,5 +125,15 @@ def _by_sample(
     return states[:count], torch.stack(halves, dim=1)
 
 
-def _half(steps: Sequence[Tensor]) -> np.ndarray:
-    return torch.stack([each.half().cpu() for each in steps], dim=1).numpy()
+def _half(steps: Sequence[Tensor], name: str, samples: range) -> np.ndarray:
+    """Tensors `[B, ...]` of all steps as `[B, S, ...]` in half precision."""
+    values = torch.stack([each.half().cpu() for each in steps], dim=1)
+    bad = (~values.isfinite()).flatten(2).any(2).nonzero().tolist()
+    if bad:
+        sample, step = bad[0]
+        raise DitAccelError(
+            f"{name} of the teacher in trajectory {samples[sample]}, step {step}: got a number"
+            f" beyond half precision, expected at most {torch.finfo(torch.half).max:.0f}; use"
+            " mixed_precision: bf16 or no, and look whether the model is sound"
+        )
+    return values.numpy()

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from dit_accel.backbones import find_backbone
-from dit_accel.errors import UnsupportedError
+from dit_accel.errors import DitAccelError, UnsupportedError
 from dit_accel.install import installation_of, run, transformer_of
 from dit_accel.integration.calls import argument_names, named_arguments
 from dit_accel.integration.segment_state import SegmentState
@@ -88,6 +88,7 @@ def calibrate_density(
 
     Raises:
         UnsupportedError: the plan is another one, or no step of the runs is sparse.
+        DitAccelError: a run holds what is no number.
     """
     config = _checked(target)
     transformer = transformer_of(target)
@@ -138,7 +139,10 @@ def _fit(
     equations = Ridge(2 * channels + 1, channels)
     state.keeps = True
     try:
-        seen = [_take_in(equations, transformer, last, state, each) for each in trajectories]
+        seen = [
+            _take_in(equations, transformer, last, state, number, each)
+            for number, each in enumerate(trajectories)
+        ]
     finally:
         state.keeps = False
         state.forget()
@@ -161,17 +165,24 @@ def _take_in(
     transformer: Any,
     last: nn.Module,
     state: SegmentState,
+    number: int,
     trajectory: Trajectory,
 ) -> int:
-    """Add what one dense run says; returns how many of its calls are sparse."""
+    """Add what the dense run of a number says; returns how many of its calls are sparse."""
     seen = 0
     with run(transformer, len(trajectory), calls_per_step=2):
-        for call in trajectory:
+        for step, call in enumerate(trajectory):
             dense = _dense_stream(transformer, last, call)
             state.forget()
             transformer(**call)
             if state.dense is not None:
-                equations.update(*_equations(state, dense))
+                try:
+                    equations.update(*_equations(state, dense))
+                except ValueError as error:
+                    raise DitAccelError(
+                        f"trajectories: in number {number}, step {step}: {error}; float16 overflows"
+                        " in large models, use bfloat16 or float32"
+                    ) from error
                 seen += 1
     return seen
 

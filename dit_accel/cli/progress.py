@@ -31,6 +31,31 @@ def quiet_diffusers() -> None:
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show a bar on standard error; call the yielded function with what has just finished."""
+    with _bar() as progress:
+        task = progress.add_task(title, total=total)
+
+        def advance(finished: str) -> None:
+            progress.update(task, advance=1, description=f"{title}: {finished}")
+
+        yield advance
+
+
+@contextmanager
+def phase_bar(title: str, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for phases of known lengths, or nothing at all.
+
+    Call the yielded function with the phase, how much of it is done, and of how much.
+    """
+    with _bar(shown) as progress:
+        task = progress.add_task(title, total=None)
+
+        def report(phase: str, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, description=f"{title}: {phase}")
+
+        yield report
+
+
+def _bar(shown: bool = True) -> Progress:
     quiet_diffusers()
     columns = (
         TextColumn("{task.description}"),
@@ -39,10 +64,4 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=total)
-
-        def advance(finished: str) -> None:
-            progress.update(task, advance=1, description=f"{title}: {finished}")
-
-        yield advance
+    return Progress(*columns, console=Console(stderr=True), disable=not shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +25,16 @@ def train(
     The adapter comes to lie in OUTPUT/adapter, which is a plan: dit-accel generate --plan
     OUTPUT/adapter. Start several processes with accelerate launch -m dit_accel.cli train CONFIG.
     """
-    from dit_accel.adaptation.command import run, work_of
+    from dit_accel.adaptation.command import run
     from dit_accel.adaptation.config import load_config
     from dit_accel.adaptation.prepare import prepare
     from dit_accel.adapters import load_adapter
-    from dit_accel.cli.progress import progress_bar
+    from dit_accel.cli.progress import phase_bar
 
     prepared = prepare(load_config(config, set_ or ()))
-    with progress_bar("train", work_of(prepared.config)) as advance:
-        path = run(prepared, advance, resume)
+    # Of several processes, one speaks; accelerate is not asked yet which one this is.
+    with phase_bar("train", shown=os.environ.get("RANK", "0") == "0") as report:
+        path = run(prepared, report, resume)
     if path is None:
         return
     score = load_adapter(path).record.score

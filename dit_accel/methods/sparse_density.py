@@ -10,7 +10,7 @@ with its weights; `SparseLayout` says what it does. Its self-attention is, by ro
 
 Queries and keys are modulated alike, by the block's own norm, shift and scale. Text cross-attention
 and feed-forward act on the tokens that carry the queries. A step whose grid is the full one is the
-dense model, bit for bit, whatever was learned.
+dense model, bit for bit, whatever the new parts have learned.
 """
 
 from __future__ import annotations

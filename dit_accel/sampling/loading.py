@@ -63,19 +63,24 @@ def pipeline_labels(folder: Path) -> dict[str, int]:
     return {name.strip(): int(key) for key, value in names.items() for name in value.split(",")}
 
 
-def load_pipeline(model: str, dtype: str, device: str | torch.device) -> Any:
+def load_pipeline(
+    model: str, dtype: str, device: str | torch.device, transformer_dtype: str | None = None
+) -> Any:
     """Load a pipeline from disk, in ``dtype`` on ``device``, without a progress bar of its own.
+
+    The transformer may be in another precision; it is read in it, and never rounded to ``dtype``.
 
     Raises:
         DitAccelError: as ``pipeline_folder`` and ``pipeline_family``.
     """
     folder = pipeline_folder(model)
     pipeline_class = getattr(_drop_ins(), pipeline_family(folder))
+    precisions = {"default": DTYPES[dtype], "transformer": DTYPES[transformer_dtype or dtype]}
     with _no_progress_bars(), warnings.catch_warnings():
         # diffusers 0.42 renames the argument and 0.41 knows no other name.
         warnings.filterwarnings("ignore", message=".*torch_dtype.*", category=FutureWarning)
         pipe = pipeline_class.from_pretrained(
-            folder, torch_dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True
+            folder, torch_dtype=precisions, local_files_only=True, use_safetensors=True
         )
     pipe.set_progress_bar_config(disable=True)
     if hasattr(pipe, "text_embedding_cache"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accelerate.utils import DistributedType, TorchDynamoPlugin
 from tiny_adaptations import document
 
+from dit_accel.adaptation import command
 from dit_accel.adaptation.config import AdaptationConfig, load_config
 from dit_accel.adaptation.prepare import prepare
-from dit_accel.errors import DitAccelError, PlanError
+from dit_accel.errors import DitAccelError, PlanError, UnsupportedError
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"trian": "new"}, "trian: unknown key .*did you mean 'train'"),
@@ -80,9 +83,32 @@ def test_set_changes_one_value(tiny_dit, tmp_path):
 
 
 def test_processes_get_equal_shares_of_a_batch(tiny_dit, tmp_path, monkeypatch):
-    from dit_accel.adaptation import command
-
     config = AdaptationConfig(**document(tiny_dit, tmp_path))
     monkeypatch.setattr(command.Accelerator, "num_processes", 3)
     with pytest.raises(DitAccelError, match="batch_size: got 4, expected a multiple of the 3"):
         command.make_accelerator(config)
+
+
+ENVIRONMENTS: list[tuple[dict[str, Any], str]] = [
+    ({"distributed_type": DistributedType.FSDP}, "FSDP, expected one process or data parallelism"),
+    ({"mixed_precision": "fp16"}, "got fp16 with loop.muon_ratio"),
+    (
+        {"state": SimpleNamespace(dynamo_plugin=TorchDynamoPlugin(backend="inductor"))},
+        "got dynamo_backend INDUCTOR, expected no",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), ENVIRONMENTS)
+def test_what_accelerate_brings_in_is_looked_at(tiny_dit, tmp_path, changes, message):
+    """A file or `accelerate launch` may choose what a config could not."""
+    config = AdaptationConfig(**document(tiny_dit, tmp_path, loop={"muon_ratio": 3.0}))
+    plain = {
+        "distributed_type": DistributedType.NO,
+        "mixed_precision": "no",
+        "num_processes": 1,
+        "state": SimpleNamespace(dynamo_plugin=TorchDynamoPlugin(backend="no")),
+    }
+    command.check_environment(SimpleNamespace(**plain), config)
+    with pytest.raises(UnsupportedError, match=message):
+        command.check_environment(SimpleNamespace(**{**plain, **changes}), config)

@@ -79,6 +79,13 @@ def test_features_count_alike_however_large_their_numbers_are():
     np.testing.assert_allclose(float(one), float(difference.square().mean()), rtol=1e-5)
 
 
+def test_a_channel_that_hardly_varies_counts_no_more_than_others():
+    wanted = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    wanted[..., 0] = 3.0
+    found = wanted + 1e-3
+    assert feature_error({0: found}, {0: wanted}) < 0.1
+
+
 def test_layers_on_another_grid_are_left_out():
     wanted = {0: torch.randn(2, 4, 3), 1: torch.randn(2, 4, 3)}
     found = {0: wanted[0] + 1, 1: torch.randn(2, 1, 3)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dit_accel.adaptation.data_config import FolderConfig, WebDatasetConfig
+from dit_accel.adaptation.data_config import DatasetConfig, FolderConfig, WebDatasetConfig
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.pictures import read_pictures
 from dit_accel.adapters import load_adapter
@@ -70,6 +73,49 @@ def test_tar_files_hold_the_same_pixels(folder, shard):
     assert found[0].pixels(32).shape == (3, 32, 32)
 
 
+def test_compressed_tar_files_are_refused(tmp_path, shard):
+    """Their pictures have no place in the file that could be gone to."""
+    packed = tmp_path / "a.tar.gz"
+    packed.write_bytes(gzip.compress(shard.read_bytes()))
+    with pytest.raises(DitAccelError, match=r"a.tar.gz\", expected an uncompressed tar.*gunzip"):
+        read_pictures(WebDatasetConfig(shards=(str(packed),)), CLASSES)
+
+
+def test_a_dataset_of_the_hub_is_asked_for_one_split(monkeypatch):
+    asked = []
+    rows = [{"image": picture(index), "label": index % 3} for index in range(4)]
+
+    class Rows(list):
+        def __getitem__(self, key):
+            return [row[key] for row in rows] if isinstance(key, str) else rows[key]
+
+    def load_dataset(*args, **kwargs):
+        asked.append((args, kwargs))
+        return Rows()
+
+    fake = SimpleNamespace(load_dataset=load_dataset, load_from_disk=None)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    data = DatasetConfig(name="owner/name", split="validation", condition="label")
+    found = read_pictures(data, CLASSES)
+    assert asked == [(("owner/name",), {"split": "validation"})]
+    assert [each.condition for each in found] == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_dataset_on_disk_has_the_same_pixels(tmp_path, folder, splits):
+    datasets = pytest.importorskip("datasets", reason="needs the extra datasets")
+    columns = {"image": [picture(index) for index in range(4)], "label": [0, 1, 2, 1]}
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = datasets.Dataset.from_dict(columns, features=features)
+    whole = datasets.DatasetDict({"train": rows}) if splits else rows
+    whole.save_to_disk(str(tmp_path / "rows"))
+    data = DatasetConfig(name=str(tmp_path / "rows"), condition="label")
+    found = read_pictures(data, CLASSES)
+    assert [each.condition for each in found] == [0, 1, 2, 1]
+    of_folder = read_pictures(FolderConfig(folder=str(folder)), CLASSES)
+    assert torch.equal(found[2].pixels(32), of_folder[1].pixels(32))
+
+
 def test_what_is_missing_is_named(tmp_path, folder):
     with pytest.raises(DitAccelError, match=r"data.folder: got .*a folder that exists"):
         read_pictures(FolderConfig(folder=str(tmp_path / "none")), CLASSES)
@@ -101,7 +147,7 @@ def test_training_on_pictures_with_both_losses(open_session, folder):
     # v = a noise - s clean, and x = a clean + s noise: a x - s v is the clean latents
     alphas = session.draws.levels.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
     clean = alphas.sqrt() * batch.states - (1 - alphas).sqrt() * batch.target
-    stored = torch.from_numpy(session.draws.source.arrays._arrays["latents"][:]).float()
+    stored = session.draws.source.arrays.read("latents", torch.arange(8))
     distance = (clean[:, None] - stored[None]).abs().flatten(2).amax(2).amin(1)
     assert distance.max() < 1e-4
     assert load_adapter(session.train()).record.steps == 6

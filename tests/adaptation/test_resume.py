@@ -58,19 +58,23 @@ def state_of(session: Session) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("train", "density", "batches"),
+    ("train", "density", "batches", "precision"),
     [
-        ("new+norm", POOLED, 1),
-        ("new+norm", POOLED, 9),
-        ("lora", POOLED, 5),
-        ("new", SPARSE, 1),
-        ("new", SPARSE, 5),
-        ("all", SPARSE, 5),
+        ("new+norm", POOLED, 1, "no"),
+        ("new+norm", POOLED, 9, "no"),
+        ("lora", POOLED, 5, "no"),
+        ("new", SPARSE, 1, "no"),
+        ("new", SPARSE, 5, "no"),
+        ("all", SPARSE, 5, "no"),
+        ("all", SPARSE, 5, "bf16"),
     ],
 )
-def test_a_killed_and_resumed_training_is_bit_exact(open_session, train, density, batches):
+def test_a_killed_and_resumed_training_is_bit_exact(
+    open_session, train, density, batches, precision
+):
     changes = {
         "train": train,
+        "mixed_precision": precision,
         "plan": {"density": density},
         "lora": {"rank": 2},
         "loop": {"accumulation": 2},
@@ -166,22 +170,27 @@ def test_another_training_is_not_gone_on_with(open_session, tiny_dit, tmp_path):
     keep_config(first.model_copy(update={"previews": 2}), {}, resume=True)
     with pytest.raises(PlanError, match=r"train: all here, new\+norm where it was begun"):
         keep_config(first.model_copy(update={"train": "all"}), {}, resume=True)
+    longer = first.loop.model_copy(update={"steps": 9, "learning_rate": 1e-3, "warmup_steps": 3})
+    keep_config(first.model_copy(update={"loop": longer}), {}, resume=True)
+    for key, value in {
+        "betas": (0.9, 0.95),
+        "weight_decay": 0.1,
+        "muon_ratio": 3.0,
+        "accumulation": 2,
+    }.items():
+        changed = first.loop.model_copy(update={key: value})
+        with pytest.raises(PlanError, match=rf"loop.{key}: .* here, .* where it was begun"):
+            keep_config(first.model_copy(update={"loop": changed}), {}, resume=True)
     with pytest.raises(DitAccelError, match=r"expected a folder without a training.*--resume"):
         keep_config(first, {}, resume=False)
     assert json.loads((tmp_path / "run/config.json").read_text())["train"] == "new+norm"
 
 
 def test_nothing_of_a_kill_in_the_trajectories_is_seen(open_session, tmp_path: Path):
-    """Cut short after the first batch of them, they are filled on to the same bytes."""
+    """Cut short in the second batch of them, they are filled on to the same bytes."""
     open_session("whole")
-    session = open_session("killed")
-    arrays = session.draws.source.arrays
-    progress = json.loads((arrays.folder / "progress.json").read_text())
-    (arrays.folder / "progress.json").write_text(json.dumps({**progress, "done": 6}))
-    for name in ("states", "outputs"):
-        arrays._arrays[name][6:] = 0
-        arrays._arrays[name].flush()
     open_session("killed")
-    for name in ("states.npy", "outputs.npy"):
-        whole = tmp_path / "whole/trajectories" / name
-        assert (arrays.folder / name).read_bytes() == whole.read_bytes()
+    folder, lost = tmp_path / "killed/trajectories", "outputs-00000006-6.npy"
+    (folder / lost).unlink()
+    open_session("killed")
+    assert (folder / lost).read_bytes() == (tmp_path / "whole/trajectories" / lost).read_bytes()

@@ -124,7 +124,7 @@ def test_frozen_parameters_are_not_in_the_adapter(open_session):
 
 def test_half_of_the_batches_are_last_states_noised_afresh(open_session):
     session = open_session(plan=PLAN, data=RENOISED)
-    latents = session.draws.fresh.arrays._arrays["latents"]
+    latents = session.draws.fresh.arrays.read("latents", torch.arange(12))
     assert latents.shape == (12, 4, 8, 8)
     batches = [session.draws.training(number) for number in range(40)]
     fresh = [(batch, step) for batch, step in batches if batch.outputs is None]

@@ -7,7 +7,9 @@ import torch
 from tiny_adaptations import POOLED
 
 import dit_accel
+from dit_accel.adaptation.denoising import Denoising
 from dit_accel.adaptation.session import Session
+from dit_accel.adaptation.trajectories import Trajectories
 from dit_accel.adapters import load_adapter
 from dit_accel.errors import DitAccelError
 from dit_accel.install import at_step
@@ -24,9 +26,11 @@ def test_data_free_samples_are_a_function_of_the_config(open_session, tmp_path):
     assert torch.equal(draws[0][0].outputs, draws[1][0].outputs)
     assert not torch.equal(draws[0][0].states, draws[2][0].states)
     assert not torch.equal(draws[0][0].states, first.draws.training(6)[0].states)
-    for name in ("states.npy", "outputs.npy"):
-        files = [(tmp_path / run / "trajectories" / name).read_bytes() for run in "ab"]
-        assert files[0] == files[1]
+    files = {path.name for path in (tmp_path / "a" / "trajectories").glob("*.npy")}
+    assert len(files) == 6  # states, outputs and latents of two batches
+    for name in files:
+        runs = [(tmp_path / run / "trajectories" / name).read_bytes() for run in "ab"]
+        assert runs[0] == runs[1]
 
 
 @pytest.mark.parametrize("scheduler", ["DDIM", "Euler", "DPMSolver++"])
@@ -43,6 +47,49 @@ def test_samples_lie_on_the_teachers_trajectory(open_session, scheduler):
             # half precision on the disk
             torch.testing.assert_close(found, batch.outputs, atol=1e-2, rtol=1e-2)
     assert (batch.conditions[dropped] == 0).all() and (batch.conditions[~dropped] > 0).all()
+
+
+def test_outputs_that_would_not_be_used_are_not_kept(open_session, tmp_path):
+    """Features are compared with those of a teacher that is asked again, and so says its output."""
+    session = open_session(objective={"features": 0.3}, loop={"steps": 2})
+    kept = {path.name.partition("-")[0] for path in (tmp_path / "run/trajectories").glob("*.npy")}
+    assert kept == {"states", "latents"}
+    assert session.draws.training(0)[0].outputs is None
+    assert session.draws.scoring(0).outputs is None
+    assert load_adapter(session.train()).record.steps == 2
+
+
+def test_trainings_share_their_trajectories(open_session, tmp_path, monkeypatch):
+    made = []
+    make = Trajectories.make
+    monkeypatch.setattr(
+        Trajectories, "make", lambda self, rows: (made.append(rows), make(self, rows))[1]
+    )
+    data = {"kind": "trajectories", "batch_size": 6, "cache": str(tmp_path / "shared")}
+    first = open_session("a", data={**data, "samples": 12})
+    assert made == [range(6), range(6, 12)]
+    second = open_session("b", train="lora", data={**data, "samples": 18})
+    assert made[2:] == [range(12, 18)]
+    samples = torch.arange(12)
+    for name in ("states", "outputs", "latents"):
+        rows = [each.draws.source.arrays.read(name, samples) for each in (first, second)]
+        assert torch.equal(*rows)
+    with pytest.raises(DitAccelError, match=r"another model or config .*data.cache"):
+        open_session("c", data={**data, "samples": 12}, run={"guidance_scale": 3.0})
+
+
+def test_a_number_beyond_half_precision_is_named(open_session, monkeypatch):
+    def overflowing(self, pipe, rows, seeds):
+        latents = denoised(self, pipe, rows, seeds)
+        latents[2] *= 1e9
+        return latents
+
+    denoised = Denoising.latents
+    monkeypatch.setattr(Denoising, "latents", overflowing)
+    with pytest.raises(
+        DitAccelError, match=r"latents of the teacher in trajectory 2, step 0.*bf16"
+    ):
+        open_session()
 
 
 def test_held_out_samples_are_never_drawn(open_session):
@@ -105,18 +152,38 @@ def test_what_does_not_train_is_shared_with_the_teacher(open_session):
 
 
 def acting(session: Session) -> int:
-    """Number of the first batch at a step where the plan does something."""
-    return next(number for number in range(99) if session.draws.training(number)[1] < 2)
+    """Number of the first batch at a step where the plan does something, as it does it."""
+    return next(
+        number
+        for number in range(99)
+        if (step := session.draws.training(number)[1]) < 2
+        and session.draws.grid(number, step) == (4, 4)
+    )
+
+
+def elsewhere(session: Session) -> int:
+    """Number of the first batch at a step that is dense by the plan, on fewer tokens."""
+    return next(
+        number
+        for number in range(99)
+        if (step := session.draws.training(number)[1]) >= 2
+        and session.draws.grid(number, step) == (4, 4)
+    )
 
 
 def test_gradient_checkpointing_changes_no_gradient(open_session):
+    """Computed again in the backward pass, a forward is on the same tokens."""
     gradients = []
     for name, checkpointing in (("a", False), ("b", True)):
         session = open_session(
-            name, gradient_checkpointing=checkpointing, objective={"features": 0.3}
+            name,
+            gradient_checkpointing=checkpointing,
+            objective={"features": 0.3},
+            other_grids=0.5,
         )
         assert session.student.transformer.is_gradient_checkpointing == checkpointing
-        assert session.backward(acting(session), 1.0) > 0
+        for number in (acting(session), elsewhere(session)):
+            assert session.backward(number, 1.0) > 1e-3
         gradients.append({n: p.grad for n, p in session.student.trained.items()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
@@ -124,7 +191,7 @@ def test_gradient_checkpointing_changes_no_gradient(open_session):
 
 def test_a_dense_step_starts_without_a_loss(open_session):
     """The student is its teacher there, but for the half precision of what was cached."""
-    session = open_session()
+    session = open_session(other_grids=0.0)
     number = next(number for number in range(99) if session.draws.training(number)[1] >= 2)
     assert session.backward(number, 1.0) < 1e-5
     assert session.backward(acting(session), 1.0) > 1e-3

@@ -10,7 +10,7 @@ from tiny_models import FAMILIES, TinyFamily, every_family
 
 import dit_accel
 from dit_accel.calibration.density import Call, calibrate_density, recorded_calls
-from dit_accel.errors import UnsupportedError
+from dit_accel.errors import DitAccelError, UnsupportedError
 from dit_accel.learned_parts import learned_parts
 
 GRIDS = {"schedule": "steps", "values": [[2, 4], [4, 4], [8, 8]], "at": [0.4, 0.8]}
@@ -83,3 +83,13 @@ def test_other_plans_are_refused(plan: dict[str, Any], message: str) -> None:
     dit_accel.accelerate(transformer, plan)
     with pytest.raises(UnsupportedError, match=message):
         calibrate_density(transformer, [calls])
+
+
+def test_the_step_of_what_is_no_number_is_named() -> None:
+    family = FAMILIES["dit"]
+    transformer = family.transformer(5)
+    runs = dense_runs(family, transformer)
+    runs[1][3]["hidden_states"][0, 0, 0, 0] = float("nan")
+    dit_accel.accelerate(transformer, PLAN)
+    with pytest.raises(DitAccelError, match=r"trajectories: in number 1, step 3: .*NaN.*bfloat16"):
+        calibrate_density(transformer, runs)
