@@ -33,8 +33,6 @@ from dit_accel.tokens.positions import window_centres
 Forward = Callable[..., torch.Tensor]
 Modulate = Callable[[Any, torch.Tensor, dict[str, Any]], torch.Tensor]
 
-FORMS: dict[str, type[SparseSegment]] = {"delta": DeltaSegment, "paper": PaperSegment}
-
 
 class DensityAttentionHook(ModelHook):
     """Around a self-attention.
@@ -104,7 +102,8 @@ class DensityBlockHook(NamedArgumentsHook):
         if place.enters:
             hidden_states = state.enter(hidden_states)
         if place.role == "merge":
-            context = state.dense
+            assert state.entered is not None
+            context = state.entered.dense
         if place.role == "recover":
             context, hidden_states = hidden_states, state.leave(hidden_states)
         if context is not None:
@@ -210,10 +209,15 @@ def _fresh(transformer: Any, config: SparseDensity, count: int) -> nn.ModuleDict
     dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
     # The weights of an offloaded model are elsewhere; the parts follow its latents.
     device = torch.device("cpu") if weight.is_meta else weight.device
-    make = FORMS[config.form]
     with torch.inference_mode(False):  # whoever generates first may train later
-        parts = [make(channels, device=device, dtype=dtype) for _ in range(count)]
+        parts = [_segment(config, channels, device=device, dtype=dtype) for _ in range(count)]
     return nn.ModuleDict({f"segment_{index}": part for index, part in enumerate(parts)})
+
+
+def _segment(config: SparseDensity, channels: int, **factory: Any) -> SparseSegment:
+    if config.form == "paper":
+        return PaperSegment(channels, **factory)
+    return DeltaSegment(channels, config.detail, **factory)
 
 
 def _follow(learned: nn.ModuleDict, device: torch.device) -> None:

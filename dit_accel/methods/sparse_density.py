@@ -59,21 +59,29 @@ class SparseCell:
 
 @register("density", kind="sparse")
 class SparseDensity(CoarseGrid):
-    """`density: {kind: sparse, grid: [8, 8], layout: {…}, form: delta}`.
+    """`density: {kind: sparse, grid: [8, 8], layout: {…}, form: delta, detail: true}`.
 
     Args:
         pool, grid, steps: the size and when (`CoarseGrid`): few tokens early, more late.
         layout: what each block does; by default derived from the depth of the model.
         form: `delta` begins as `x + U(F(Px) - Px)`; `paper` recovers as published, and is far from
             the dense model until it is trained.
+        detail: whether form `delta` learns a matrix for what pooling leaves out, too; it costs as
+            much as a linear layer on all tokens, once a segment.
     """
 
     kind: Literal["sparse"] = "sparse"
     layout: SparseLayout | None = None
     form: Form = "delta"
+    detail: bool = True
 
     @model_validator(mode="after")
     def _fits_form(self) -> SparseDensity:
+        if self.form == "paper" and not self.detail:
+            raise ValueError(
+                "expected form: delta where detail is false, because the recovery of form: paper"
+                " always has a matrix for the dense tokens; remove detail, or form"
+            )
         if self.layout is None:
             return self
         merge, _, recover, _ = self.layout.group

@@ -261,6 +261,15 @@ def test_plans_round_trip_and_fingerprints_tell_layouts_apart() -> None:
     assert plan.fingerprint != Plan(density={"kind": "sparse", "pool": 2}).fingerprint
 
 
+def test_the_matrix_for_the_detail_may_be_left_out_of_the_delta_form_alone() -> None:
+    transformer = FAMILIES["dit"].transformer(num_layers=6)
+    dit_accel.accelerate(transformer, density(layout=TWO, detail=False))
+    names = {name.partition(".")[2] for name, _ in learned_parts(transformer).named_parameters()}
+    assert names == {"entry_position", "exit_position", "change.weight", "change.bias"}
+    with pytest.raises(PlanError, match="expected form: delta where detail is false"):
+        SparseDensity(pool=2, form="paper", detail=False)
+
+
 def test_a_layout_for_another_model_is_refused_before_anything_is_attached() -> None:
     transformer = FAMILIES["dit"].transformer(num_layers=4)
     with pytest.raises(PlanError, match=r"6 blocks, expected 4"):
