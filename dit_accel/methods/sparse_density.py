@@ -8,9 +8,10 @@ with its weights; `SparseLayout` says what it does. Its self-attention is, by ro
 - sparse: the sparse tokens;
 - recover: queries of the recovered dense map, keys and values of the sparse tokens.
 
-Queries and keys are modulated alike, by the block's own norm, shift and scale. Text cross-attention
-and feed-forward act on the tokens that carry the queries. A step whose grid is the full one is the
-dense model, bit for bit, whatever was learned.
+Queries and keys are modulated alike, by the block's own norm, shift and scale. In form `delta` keys
+of the sparse tokens are weighed by the sizes of their cells, where these differ. Text
+cross-attention and feed-forward act on the tokens that carry the queries. A step whose grid is the
+full one is the dense model, bit for bit, whatever was learned.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
 with ``P`` the mean over a partition of the grid and ``U`` its nearest-neighbour inverse. After
 FlexDiT / SparseDiT (arXiv 2412.06028), whose own recovery starts by dropping the work of all sparse
 blocks until it is trained. A fresh segment is ``X + U(F(P X) - P X)``: exact wherever the grid is
-the full one or tokens are constant over equal cells. ``A1`` is a difference from the identity, so
-that half precision rounds, and weight decay draws to zero, what was learned and not the identity.
+the full one, or tokens are constant over its cells and attention weighs these by their sizes.
+``A1`` is a difference from the identity, so that half precision rounds, and weight decay draws to
+zero, what was learned and not the identity.
 
 Both matrices commute with ``U``, so there is one upsampling:
 
