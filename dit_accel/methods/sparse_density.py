@@ -17,7 +17,7 @@ full one is the dense model, bit for bit, whatever was learned.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
@@ -109,6 +109,15 @@ class SparseDensity(CoarseGrid):
             return default_layout(num_layers)
         self.layout.check(num_layers)
         return self.layout
+
+    def decides_parts(self, num_layers: int) -> dict[str, Any]:
+        """What its learned parts are for on such a model, by field; they serve any grid.
+
+        Raises:
+            PlanError: the layout does not fit.
+        """
+        layout = self.layout_for(num_layers).model_dump(mode="json")
+        return {"form": self.form, "detail": self.detail, "layout": layout}
 
     def operator(self, cell: Cell) -> SparseCell | None:
         """What the block of this cell does; `None` where it is dense."""

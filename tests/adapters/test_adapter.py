@@ -175,11 +175,12 @@ def test_wrong_shapes_and_names_are_refused(dit):
             f"lora.{LAYER}.down": torch.zeros(2, 5),
             f"lora.{LAYER}.up": torch.zeros(32, 2),
         },
-        "it was trained for density.kind sparse, but the plan's is pooled": None,
+        'it was trained for density.kind "sparse", but the plan.s is "pooled"': None,
     }
     for message, tensors in wrong.items():
         if tensors is None:
-            record = good.record.model_copy(update={"plan": {"density": {"kind": "sparse"}}})
+            sparse = {"density": {"kind": "sparse", "pool": 2}}
+            record = good.record.model_copy(update={"plan": sparse})
             bad = Adapter(record, {"learned.a": torch.zeros(1)})
         else:
             bad = dataclasses.replace(good, tensors=tensors)
