@@ -128,8 +128,7 @@ class Adapter:
 
     def _other_shapes(self, transformer: nn.Module) -> list[str]:
         shapes = {
-            name: getattr(places[0][0](), places[0][1])
-            for name, places in parameter_places(transformer).items()
+            name: getattr(*places[0]) for name, places in parameter_places(transformer).items()
         }
         missing = [name for name in self.changed_weights if name not in shapes]
         found = [f"this model has no {name}; {_REMEDY}" for name in missing[:_MOST_NAMED]]
