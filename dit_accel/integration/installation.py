@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dit_accel.adapters.adapter import Adapter
+from dit_accel.adapters.noise_levels import TrainedLevels
 from dit_accel.adapters.weights_in_place import put_on, take_off
 from dit_accel.backbones import Backbone
 from dit_accel.errors import UnsupportedError
@@ -67,6 +68,7 @@ class Installation:
         self.learned = nn.ModuleDict()
         self.fixed: Plan | None = None
         self.adapter = adapter
+        self._levels = None if adapter is None else TrainedLevels(adapter.record, plan.density)
         self._attach(transformer, learned)
 
     def _attach(self, transformer: nn.Module, learned: nn.ModuleDict | None) -> None:
@@ -165,6 +167,8 @@ class Installation:
         position = self.clock.tick(lambda: _first_value(arguments["timestep"]))
         if position.run != self._run or shape != self._shape:
             self._check_calibration(transformer, arguments)
+            if self._levels is not None:
+                self._levels.check(self._observer.scheduler, position.num_steps, grid)
             self._begin_run(position, shape)
         self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)
