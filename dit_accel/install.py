@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sized
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import nn
 
 from dit_accel.adapters import load_adapter
 from dit_accel.adapters.adapter import Adapter
+from dit_accel.adapters.weights_in_place import lifted, take_off
 from dit_accel.backbones import find_backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.channels_last import decoder_of, restore_memory_format
@@ -44,14 +45,21 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
     return _accelerate(target, Plan.load(plan))
 
 
-def _accelerate(target: Target, plan: Plan, learned: nn.ModuleDict | None = None) -> Target:
-    """The same; with the learned parts of a plan that was in place before."""
+def _accelerate(
+    target: Target,
+    plan: Plan,
+    learned: nn.ModuleDict | None = None,
+    adapter: Adapter | None = None,
+) -> Target:
+    """The same; with the learned parts and the adapter of a plan that was in place before."""
     transformer = transformer_of(target)
     backbone = find_backbone(transformer)
     num_layers = len(backbone.blocks(transformer))
     plan.check_against(num_layers)
     place(plan.cache, num_layers)
-    adapter = _checked_for(transformer, plan)
+    if adapter is None and plan.adapter is not None:
+        adapter = load_adapter(plan.adapter)
+    _check_belonging(transformer, plan, adapter)
     restore(target)
     if plan.is_empty:
         return target
@@ -77,18 +85,13 @@ def _fill(target: Any, adapter: Adapter) -> None:
         raise
 
 
-def _checked_for(transformer: nn.Module, plan: Plan) -> Adapter | None:
-    """The plan's adapter, once it is sure that plan and adapter belong to this transformer."""
-    adapter = None if plan.adapter is None else load_adapter(plan.adapter)
-    former = _installations.get(transformer)
-    weights = None if former is None else former.weights
-    # What they were fitted to are the weights without any adapter.
-    with nullcontext() if weights is None else weights.lifted():
+def _check_belonging(transformer: nn.Module, plan: Plan, adapter: Adapter | None) -> None:
+    """Refuse a plan or an adapter that was fitted to another transformer."""
+    with lifted(transformer):  # they were fitted to the weights without any adapter
         if plan.calibration is not None:
             plan.calibration.check_model(transformer)
         if adapter is not None:
             adapter.check(transformer, plan)
-    return adapter
 
 
 def restore(target: Target) -> Target:
@@ -102,7 +105,9 @@ def restore(target: Target) -> Target:
     if installation is not None:
         installation.remove()
     else:
-        detach_all(transformer)  # a deep copy brings hooks along that it was not given
+        # A deep copy brings hooks and an adapter's weights along that it was not given.
+        detach_all(transformer)
+        take_off(transformer)
         decoder = decoder_of(target)
         if decoder is not None:
             restore_memory_format(decoder)
@@ -120,7 +125,7 @@ def accelerated(target: Target, plan: PlanLike) -> Iterator[Target]:
         if former is None:
             restore(former_target)
         else:
-            _accelerate(former_target, former.plan, former.learned)
+            _accelerate(former_target, former.plan, former.learned, former.adapter)
 
 
 @contextmanager

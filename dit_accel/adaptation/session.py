@@ -123,6 +123,7 @@ class Session:
             weights=sampled_weights(teacher),
             trains=self.config.train,
             steps=self.loop.step,
+            timesteps=self.draws.levels.timesteps,
             recipe=json.loads(json.dumps(recipe)),
             versions={name: each for name, each in versions().items() if each is not None},
             score=score,

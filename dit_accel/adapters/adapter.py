@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from dit_accel.adapters.record import AdapterRecord
 from dit_accel.adapters.weights_in_place import parameter_places
 from dit_accel.calibration_record import model_hash, same_weights, sampled_weights
-from dit_accel.errors import PlanError, Problem
+from dit_accel.errors import PlanError, Problem, show
+from dit_accel.methods.config import MethodConfig
+from dit_accel.methods.reading import read_method
+from dit_accel.methods.sparse_density import SparseDensity
 
 if TYPE_CHECKING:
     from dit_accel.plan import Plan
@@ -29,8 +32,6 @@ _REMEDY = (
     " docs/adaptation.md)"
 )
 _MOST_NAMED = 3
-# What of the density decides what its parts have learned; another grid is allowed.
-_OF_PARTS = ("kind", "form", "layout")
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Adapter:
         Raises:
             PlanError: naming both sides of everything that differs.
         """
-        problems = self._other_model(transformer) or self._other_shapes(transformer)
-        problems += self._other_parts(plan)
+        problems = self._other_model(transformer)
+        if not problems:
+            problems = self._other_shapes(transformer) + self._other_parts(transformer, plan)
         if problems:
             raise PlanError(*(Problem("adapter", each) for each in problems), source="plan")
 
@@ -126,8 +128,7 @@ class Adapter:
 
     def _other_shapes(self, transformer: nn.Module) -> list[str]:
         shapes = {
-            name: getattr(places[0][0](), places[0][1])
-            for name, places in parameter_places(transformer).items()
+            name: getattr(*places[0]) for name, places in parameter_places(transformer).items()
         }
         missing = [name for name in self.changed_weights if name not in shapes]
         found = [f"this model has no {name}; {_REMEDY}" for name in missing[:_MOST_NAMED]]
@@ -147,17 +148,26 @@ class Adapter:
             return torch.empty(up.shape[0], down.shape[1])
         return torch.empty(self.tensors[f"base.{name}"].shape)
 
-    def _other_parts(self, plan: Plan) -> list[str]:
+    def _other_parts(self, transformer: Any, plan: Plan) -> list[str]:
         if not self.learned:
             return []
-        trained = self.record.plan.get("density") or {}
-        here = {} if plan.density is None else plan.density.to_dict()
-        differing = [key for key in _OF_PARTS if trained.get(key) != here.get(key)]
+        num_layers = transformer.config.num_layers
+        trained = _of_parts(read_method(self.record.plan.get("density"), "density"), num_layers)
+        here = _of_parts(plan.density, num_layers)
+        differing = [key for key in trained if trained[key] != here.get(key)]
         return [
-            f"it was trained for density.{key} {trained.get(key)}, but the plan's is"
-            f" {here.get(key)}; give the plan the former, or remove the adapter"
+            f"it was trained for density.{key} {show(trained[key], 120)}, but the plan's is"
+            f" {show(here.get(key), 120)}; give the plan the former, or remove the adapter"
             for key in differing[:1]
         ]
+
+
+def _of_parts(density: MethodConfig | None, num_layers: int) -> dict[str, Any]:
+    """What decides what a density's parts have learned, defaults said aloud."""
+    kind = {"kind": None if density is None else density.method}
+    if isinstance(density, SparseDensity):
+        return kind | density.decides_parts(num_layers)
+    return kind
 
 
 def _shape_of(transformer: Any) -> str:

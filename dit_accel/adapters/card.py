@@ -1,10 +1,18 @@
-"""The model card of an adapter, written from nothing but its record."""
+"""The model card of an adapter, written from nothing but its record.
+
+It is a beginning: curves and pictures are for people to add. So it ends in a digest of itself, by
+which a card that somebody has edited is told from one that can be written anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import pprint
 from typing import TYPE_CHECKING, Any
 
 import yaml
+
+from dit_accel.reference_models import available
 
 if TYPE_CHECKING:
     from dit_accel.adapters.adapter import Adapter
@@ -20,18 +28,15 @@ Trained weights for a [dit_accel](https://pypi.org/project/dit-accel/) plan: {tr
 
 ```python
 import dit_accel
-
-dit_accel.accelerate(pipe, "path/to/this/folder")  # the folder is the plan below
-dit_accel.accelerate(pipe, {{**plan, "adapter": "OWNER/NAME"}})  # or straight from the Hub
+from diffusers import DiffusionPipeline
+{load}
+plan = {plan}
+dit_accel.accelerate(pipe, {{**plan, "adapter": "{source}"}})
 dit_accel.restore(pipe)  # the base weights, bit for bit
 ```
 
-It belongs to **{base}** (config `{model}`), and is refused by any other model.
-
-## Plan
-
-```yaml
-{plan}```
+It belongs to **{base}** (config `{model}`), and is refused by any other model. A downloaded folder
+is a plan by itself: `dit_accel.accelerate(pipe, "its/path")`.
 
 ## What was measured
 
@@ -48,18 +53,23 @@ Versions: {versions}
 """
 
 
-def model_card(adapter: Adapter, num_bytes: int) -> str:
+_FROM = "pipe = DiffusionPipeline.from_pretrained({})"
+_MARK = "\n<!-- as dit_accel wrote it: "
+
+
+def model_card(adapter: Adapter, num_bytes: int, source: str) -> str:
     """Markdown with the Hub's front matter.
 
     Args:
         adapter: that is described.
         num_bytes: size of its file.
+        source: where its readers find it, as a plan names it.
     """
     record = adapter.record
     versions = ", ".join(f"{name} {version}" for name, version in sorted(record.versions.items()))
     rows = [f"| {name} | {_number(value)} |" for name, value in sorted(record.score.items())]
     on_hub = record.base.count("/") == 1 and not record.base.startswith((".", "/", "~"))
-    return _CARD.format(
+    text = _CARD.format(
         base_line=f"base_model: {record.base}\n" if on_hub else "",
         title=f"{record.base.rstrip('/').rpartition('/')[2]}, adapted",
         trains=record.trains,
@@ -67,12 +77,33 @@ def model_card(adapter: Adapter, num_bytes: int) -> str:
         megabytes=num_bytes / 1e6,
         base=record.base,
         model=record.model,
-        plan=_yaml(record.plan),
+        load=_load(record.base),
+        plan=pprint.pformat(record.plan, width=90, sort_dicts=False).replace("\n", "\n" + 7 * " "),
+        source=source,
         score="\n".join(["| | |", "|---|---|", *rows]) if rows else "Nothing.",
         steps=record.steps,
         recipe=_yaml(record.recipe),
         versions=versions,
     )
+    return f"{text}{_MARK}{_digest(text)} -->\n"
+
+
+def is_as_written(card: str) -> bool:
+    """Whether nobody has edited a card since `model_card` wrote it."""
+    text, mark, rest = card.rpartition(_MARK)
+    return bool(mark) and rest == f"{_digest(text)} -->\n"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _load(base: str) -> str:
+    """How the model is loaded; one that ships lies in the package."""
+    if base in available():
+        found = f'reference_models.find("{base}")'
+        return f"from dit_accel import reference_models\n\n{_FROM.format(found)}"
+    return "\n" + _FROM.format(f'"{base}"')
 
 
 def _number(value: Any) -> str:

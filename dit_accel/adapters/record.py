@@ -23,6 +23,7 @@ class AdapterRecord(StrictModel):
         weights: a few of its weights.
         trains: what was trained (`new`, `new+norm`, `lora`, `all`).
         steps: of training.
+        timesteps: of the run that its schedule goes over, one a step; empty if nobody knows.
         recipe: the config of the training.
         versions: of the libraries that did it.
         score: what was measured, by name.
@@ -34,6 +35,7 @@ class AdapterRecord(StrictModel):
     weights: tuple[float, ...]
     trains: str
     steps: int = Field(ge=0)
+    timesteps: tuple[float, ...] = ()
     recipe: Any = Field(default_factory=dict)
     versions: Any = Field(default_factory=dict)
     score: Any = Field(default_factory=dict)

@@ -10,19 +10,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dit_accel.adapters.adapter import Adapter
-from dit_accel.adapters.card import model_card
+from dit_accel.adapters.card import is_as_written, model_card
 from dit_accel.adapters.record import AdapterRecord
 from dit_accel.adapters.source import ADAPTER_FILE, find_adapter
 from dit_accel.errors import PlanError, Problem
 from dit_accel.plan_folder import PLAN_FILE
 
+CARD_FILE = "README.md"
 
-def save_adapter(adapter: Adapter, folder: str | Path) -> Path:
+
+def save_adapter(adapter: Adapter, folder: str | Path, source: str = "OWNER/NAME") -> Path:
     """Write an adapter into a folder, which is then also a plan: `accelerate(pipe, folder)`.
 
     Args:
         adapter: as `load_adapter` returns it, or `dit-accel train` makes it.
-        folder: made where it is missing; a README in it is replaced.
+        folder: made where it is missing. A model card in it that somebody has edited stays.
+        source: the Hub id that the card names it by.
 
     Returns:
         The path of its file.
@@ -37,7 +40,9 @@ def save_adapter(adapter: Adapter, folder: str | Path) -> Path:
     plan = {**adapter.record.plan, "adapter": ADAPTER_FILE}
     text = yaml.safe_dump(plan, sort_keys=False, default_flow_style=None, width=100)
     (folder / PLAN_FILE).write_text(text, encoding="utf-8")
-    (folder / "README.md").write_text(model_card(adapter, path.stat().st_size), encoding="utf-8")
+    card = folder / CARD_FILE
+    if not card.exists() or is_as_written(card.read_text(encoding="utf-8")):
+        card.write_text(model_card(adapter, path.stat().st_size, source), encoding="utf-8")
     return path
 
 

@@ -1,12 +1,13 @@
 """Closed-form calibration of density segments, before or instead of any training.
 
-A delta segment ``X + U((Z - Z0) A1 + b) + (X - U P X) A2`` (FlexDiT / SparseDiT, arXiv 2412.06028,
-in the form of `dit_accel.nn.delta_segment`) is linear in what it learns. From a few dense
-trajectories, segment by segment from the first to the last, the change that the dense blocks make
-is regressed on ``[U(Z - Z0), X - U P X, 1]``, drawn towards ``A1 = I, A2 = 0, b = 0``. ``X`` is
-what the segment is really given, errors of the segments before it included, and the target is the
-dense model's own stream: so later segments mend what earlier ones left. Every grid of the schedule
-takes part, as one set of weights serves all of them.
+A delta segment ``X + U((Z - Z0) (I + A1) + b) + (X - U P X) A2`` (FlexDiT / SparseDiT, arXiv
+2412.06028, in the form of `dit_accel.nn.delta_segment`) is linear in what it learns. From a few
+dense trajectories, segment by segment from the first to the last, the change that the dense blocks
+make is regressed on ``[U(Z - Z0), X - U P X, 1]``, drawn towards ``A1 = A2 = 0, b = 0``; without
+the second of these where the plan has no ``A2``. ``X`` is what the segment is really given, errors
+of the segments before it included, and the target is the dense model's own stream: so later
+segments mend what earlier ones left. Every grid of the schedule takes part, as one set of weights
+serves all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dit_accel.learned_parts import fixed_density
 from dit_accel.methods.sparse_density import SparseDensity
 from dit_accel.nn.delta_segment import DeltaSegment
 from dit_accel.nn.ridge import Ridge
-from dit_accel.tokens.pool import pool, unpool
+from dit_accel.tokens.pool import unpool
 
 Call = Mapping[str, Any]
 """Arguments of one forward of the transformer, by name."""
@@ -136,7 +137,8 @@ def _fit(
     part = state.parts
     assert isinstance(part, DeltaSegment)
     channels = part.change.out_features
-    equations = Ridge(2 * channels + 1, channels)
+    num_features = (1 if part.detail is None else 2) * channels + 1
+    equations = Ridge(num_features, channels)
     state.keeps = True
     try:
         seen = [
@@ -151,12 +153,13 @@ def _fit(
             "trajectories: no step of theirs is sparse, so there is nothing to fit; expected some"
             " on a coarser grid than the model's, see density.grid and density.steps"
         )
-    prior = torch.zeros(2 * channels + 1, channels, dtype=torch.float64)
-    prior[:channels] = torch.eye(channels)
+    prior = torch.eye(num_features, channels, dtype=torch.float64)
     weights = equations.fit(prior, ridge)
-    part.change.weight.copy_(weights[:channels].T)
-    part.detail.weight.copy_(weights[channels:-1].T)
-    part.change.bias.copy_(weights[-1])
+    learned = weights - prior
+    part.change.weight.copy_(learned[:channels].T)
+    part.change.bias.copy_(learned[-1])
+    if part.detail is not None:
+        part.detail.weight.copy_(learned[channels:-1].T)
     return SegmentFit(equations.error(prior), equations.error(weights))
 
 
@@ -175,7 +178,7 @@ def _take_in(
             dense = _dense_stream(transformer, last, call)
             state.forget()
             transformer(**call)
-            if state.dense is not None:
+            if state.entered is not None:
                 try:
                     equations.update(*_equations(state, dense))
                 except ValueError as error:
@@ -200,12 +203,12 @@ def _dense_stream(transformer: Any, last: nn.Module, call: Call) -> torch.Tensor
 
 
 def _equations(state: SegmentState, dense: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features ``[R N, 2C + 1]`` and targets ``[R N, C]`` of one forward."""
-    start, entered, left = state.dense, state.entered, state.left
-    assert start is not None and entered is not None and left is not None
-    assert state.cells is not None
-    full, grid = state.cells.full, state.cells.grid
-    change = unpool(left - entered, full, grid)
-    detail = start - unpool(pool(start, full, grid), full, grid)
-    features = torch.cat([change, detail, torch.ones_like(change[..., :1])], dim=-1)
-    return features.flatten(0, 1), (dense - start).flatten(0, 1)
+    """Features ``[R N, C + 1]``, with ``A2`` ``[R N, 2C + 1]``, and targets ``[R N, C]``."""
+    part, entered, left, cells = state.parts, state.entered, state.left, state.cells
+    assert isinstance(part, DeltaSegment) and cells is not None
+    assert entered is not None and left is not None
+    features = [unpool(left - entered.sparse, cells.full, cells.grid, cells)]
+    if part.detail is not None:
+        features.append(entered.dense - unpool(entered.pooled, cells.full, cells.grid, cells))
+    features.append(torch.ones_like(entered.dense[..., :1]))
+    return torch.cat(features, dim=-1).flatten(0, 1), (dense - entered.dense).flatten(0, 1)

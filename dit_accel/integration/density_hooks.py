@@ -18,14 +18,12 @@ from torch import nn
 from dit_accel.backbones import Backbone
 from dit_accel.integration.attach import DENSITY_HOOK_NAME, attach
 from dit_accel.integration.calls import NamedArgumentsHook
+from dit_accel.integration.density_parts import follow, fresh_parts, segments_of
 from dit_accel.integration.hooks import refuse_fused, refuse_mask
 from dit_accel.integration.segment_state import SegmentState
 from dit_accel.methods.cell import Operators
 from dit_accel.methods.sparse_density import SparseCell, SparseDensity
-from dit_accel.nn.delta_segment import DeltaSegment
-from dit_accel.nn.paper_segment import PaperSegment
 from dit_accel.nn.pooling_attention import pooling_attention
-from dit_accel.nn.sparse_segment import SparseSegment
 from dit_accel.tokens.cells import Cells, cells_between
 from dit_accel.tokens.grid import Grid
 from dit_accel.tokens.positions import window_centres
@@ -33,7 +31,8 @@ from dit_accel.tokens.positions import window_centres
 Forward = Callable[..., torch.Tensor]
 Modulate = Callable[[Any, torch.Tensor, dict[str, Any]], torch.Tensor]
 
-FORMS: dict[str, type[SparseSegment]] = {"delta": DeltaSegment, "paper": PaperSegment}
+# Roles in which keys and values are of the sparse tokens.
+_SPARSE_KEYS = ("sparse", "recover")
 
 
 class DensityAttentionHook(ModelHook):
@@ -43,12 +42,14 @@ class DensityAttentionHook(ModelHook):
         pools: whether it is over the mean token.
         context: makes the modulated tokens that keys and values are of, `None` for the queries'
             own. It is called in here, where offloaded weights of the block are in place.
+        key_bias: what is added to the logits of each key, ``[M]``, where cells differ in size.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pools = False
         self.context: Callable[[], torch.Tensor] | None = None
+        self.key_bias: torch.Tensor | None = None
 
     def new_forward(
         self,
@@ -61,6 +62,10 @@ class DensityAttentionHook(ModelHook):
         forward: Forward = self.fn_ref.original_forward
         if self.pools:
             return pooling_attention(lambda token: forward(token, **kwargs), hidden_states)
+        # Where an attention operator has chosen the keys they are no cells of the sparse grid.
+        if self.key_bias is not None and encoder_hidden_states is None:
+            bias = self.key_bias.to(hidden_states.dtype)
+            kwargs["attention_mask"] = bias.expand(hidden_states.shape[0], 1, -1)
         if self.context is not None:
             refuse_fused(module)
             encoder_hidden_states = self.context()
@@ -104,7 +109,8 @@ class DensityBlockHook(NamedArgumentsHook):
         if place.enters:
             hidden_states = state.enter(hidden_states)
         if place.role == "merge":
-            context = state.dense
+            assert state.entered is not None
+            context = state.entered.dense
         if place.role == "recover":
             context, hidden_states = hidden_states, state.leave(hidden_states)
         if context is not None:
@@ -140,12 +146,15 @@ class DensityHooks:
         blocks = backbone.blocks(transformer)
         layout = config.layout_for(len(blocks))
         if learned is None:
-            learned = _fresh(transformer, config, layout.segments)
+            learned = fresh_parts(transformer, config, layout.segments)
         self.learned = learned
-        self.states = [SegmentState(part) for part in _segments(learned)]
+        self.states = [SegmentState(part) for part in segments_of(learned)]
         self._made_for: tuple[Any, ...] = ()
         self._positions: dict[Grid, torch.Tensor] = {}
         self._cells: dict[Grid, Cells] = {}
+        self._key_biases: dict[Grid, torch.Tensor | None] = {}
+        # The paper's windows overlap, and it weighs no keys.
+        self._weighs_keys = config.form == "delta"
         self._attentions: list[DensityAttentionHook] = []
         self._blocks: list[DensityBlockHook] = []
         for block, place in zip(blocks, layout.places(), strict=True):
@@ -167,13 +176,20 @@ class DensityHooks:
         cells = [
             layer.density if isinstance(layer.density, SparseCell) else None for layer in layers
         ]
-        for cell, block, attention in zip(cells, self._blocks, self._attentions, strict=True):
-            block.cell, attention.context = cell, None
-            attention.pools = cell is not None and cell.place.role == "pool"
         known = next((cell for cell in cells if cell is not None), None)
-        if known is None:
-            return
-        _follow(self.learned, latents.device)
+        bias = None
+        if known is not None:
+            self._prepare(transformer, latents, known)
+            bias = self._key_biases[known.grid]
+        for cell, block, attention in zip(cells, self._blocks, self._attentions, strict=True):
+            role = None if cell is None else cell.place.role
+            block.cell, attention.context = cell, None
+            attention.pools = role == "pool"
+            attention.key_bias = bias if role in _SPARSE_KEYS else None
+
+    def _prepare(self, transformer: nn.Module, latents: torch.Tensor, known: SparseCell) -> None:
+        """Parts, maps and embeddings for a forward between two grids."""
+        follow(self.learned, latents.device)
         with torch.inference_mode(False):  # training may follow, and needs them for backward
             self._make(transformer, latents, known.full, known.grid)
         positions = self._positions[known.grid], self._positions[known.full]
@@ -185,9 +201,12 @@ class DensityHooks:
         """Maps and embeddings of a grid: once, for as long as the model's own stays the same."""
         wanted = (full, latents.device, latents.dtype)
         if wanted != self._made_for:
-            self._made_for, self._positions, self._cells = wanted, {}, {}
+            self._made_for = wanted
+            self._positions, self._cells, self._key_biases = {}, {}, {}
         if grid not in self._cells:
-            self._cells[grid] = cells_between(full, grid, latents.device)
+            cells = self._cells[grid] = cells_between(full, grid, latents.device)
+            sizes = cells.sizes if self._weighs_keys else None
+            self._key_biases[grid] = None if sizes is None else sizes.to(latents.dtype).log()
         for each in (grid, full):
             if each not in self._positions:
                 points = window_centres(full, each)
@@ -200,29 +219,3 @@ class DensityHooks:
             state.forget()
         for attention in self._attentions:
             attention.context = None
-
-
-def _fresh(transformer: Any, config: SparseDensity, count: int) -> nn.ModuleDict:
-    """Parts that begin as the pretrained model's function, on its device and in its precision."""
-    weight = next(p for p in transformer.parameters() if p.is_floating_point())
-    model = transformer.config
-    channels = model.num_attention_heads * model.attention_head_dim
-    dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
-    # The weights of an offloaded model are elsewhere; the parts follow its latents.
-    device = torch.device("cpu") if weight.is_meta else weight.device
-    make = FORMS[config.form]
-    with torch.inference_mode(False):  # whoever generates first may train later
-        parts = [make(channels, device=device, dtype=dtype) for _ in range(count)]
-    return nn.ModuleDict({f"segment_{index}": part for index, part in enumerate(parts)})
-
-
-def _follow(learned: nn.ModuleDict, device: torch.device) -> None:
-    """Bring the parts to where the latents are."""
-    first = next(learned.parameters(), None)
-    if first is not None and first.device != device:
-        with torch.inference_mode(False):
-            learned.to(device)
-
-
-def _segments(learned: nn.ModuleDict) -> list[SparseSegment]:
-    return [part for part in learned.values() if isinstance(part, SparseSegment)]

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from dit_accel.adapters.adapter import Adapter
-from dit_accel.adapters.weights_in_place import WeightsInPlace
+from dit_accel.adapters.noise_levels import TrainedLevels
+from dit_accel.adapters.weights_in_place import put_on, take_off
 from dit_accel.backbones import Backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
@@ -37,7 +38,7 @@ class Installation:
         statistics: counters of the run that is under way, or else of the last one.
         learned: what the plan's methods learn; empty where they learn nothing.
         fixed: the plan with another density, as long as that is in force.
-        weights: of the transformer's own, those that the plan's adapter has changed.
+        adapter: of the plan, as it was loaded.
     """
 
     def __init__(
@@ -66,16 +67,15 @@ class Installation:
         self._computed_steps: tuple[bool, ...] = ()
         self.learned = nn.ModuleDict()
         self.fixed: Plan | None = None
-        self.weights: WeightsInPlace | None = None
-        if adapter is not None:
-            self.weights = WeightsInPlace(transformer, adapter)
+        self.adapter = adapter
+        self._levels = None if adapter is None else TrainedLevels(adapter.record, plan.density)
         self._attach(transformer, learned)
 
     def _attach(self, transformer: nn.Module, learned: nn.ModuleDict | None) -> None:
         plan, backbone = self.plan, self.backbone
         try:
-            if self.weights is not None:  # before the rewrites, which read them
-                self.weights.put_on()
+            if self.adapter is not None:  # before the rewrites, which read the weights
+                put_on(transformer, self.adapter)
             spans = self._caches.spans
             self._hooks = PlanHooks(transformer, backbone, plan, spans, self.begin_forward, learned)
             if self._hooks.density is not None:
@@ -101,8 +101,8 @@ class Installation:
             detach_all(transformer)
         if self.exact is not None:
             self.exact.remove()
-        if self.weights is not None:
-            self.weights.take_off()
+        if transformer is not None:
+            take_off(transformer)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Installation:
         # The hooks of a copied transformer then find out that it is not this one.
@@ -167,6 +167,8 @@ class Installation:
         position = self.clock.tick(lambda: _first_value(arguments["timestep"]))
         if position.run != self._run or shape != self._shape:
             self._check_calibration(transformer, arguments)
+            if self._levels is not None:
+                self._levels.check(self._observer.scheduler, position.num_steps, grid)
             self._begin_run(position, shape)
         self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)

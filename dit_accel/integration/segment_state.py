@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dit_accel.errors import UnsupportedError
-from dit_accel.nn.sparse_segment import SparseSegment
+from dit_accel.nn.sparse_segment import Entered, SparseSegment
 from dit_accel.tokens.cells import Cells
 
 
@@ -21,9 +21,8 @@ class SegmentState:
         parts: what is learned.
 
     Attributes:
-        dense: the dense map that the segment began with, ``[R, N, C]``.
-        entered: the sparse tokens before the first block, ``[R, M, C]``.
-        left: those after the last, ``[R, M, C]``.
+        entered: what the segment began with: the dense map, its mean, the sparse tokens.
+        left: the sparse tokens after the last block, ``[R, M, C]``.
         cells: the dense grid and the sparse one, of the forward that runs.
         keeps: whether the tokens stay after the segment, for whoever looks at them.
         differentiates: whether the forward records gradients.
@@ -44,8 +43,7 @@ class SegmentState:
 
     def forget(self) -> None:
         """Let go of the tokens."""
-        self.dense: torch.Tensor | None = None
-        self.entered: torch.Tensor | None = None
+        self.entered: Entered | None = None
         self.left: torch.Tensor | None = None
 
     def enter(self, dense: torch.Tensor) -> torch.Tensor:
@@ -61,18 +59,15 @@ class SegmentState:
                 " expected use_reentrant=False, as diffusers' enable_gradient_checkpointing() has"
             )
         assert self.positions is not None and self.cells is not None
-        self.dense = dense
         self.entered = self.parts.enter(dense, self.cells, self.positions[0])
-        return self.entered
+        return self.entered.sparse
 
     def leave(self, sparse: torch.Tensor) -> torch.Tensor:
         """``[R, M, C] -> [R, N, C]``."""
         assert self.positions is not None and self.cells is not None
-        assert self.dense is not None and self.entered is not None
+        assert self.entered is not None
         self.left = sparse
-        recovered = self.parts.leave(
-            sparse, self.entered, self.dense, self.cells, self.positions[1]
-        )
+        recovered = self.parts.leave(sparse, self.entered, self.cells, self.positions[1])
         if not (self.keeps or self.differentiates):
             self.forget()
         return recovered

@@ -8,15 +8,16 @@ with its weights; `SparseLayout` says what it does. Its self-attention is, by ro
 - sparse: the sparse tokens;
 - recover: queries of the recovered dense map, keys and values of the sparse tokens.
 
-Queries and keys are modulated alike, by the block's own norm, shift and scale. Text cross-attention
-and feed-forward act on the tokens that carry the queries. A step whose grid is the full one is the
-dense model, bit for bit, whatever the new parts have learned.
+Queries and keys are modulated alike, by the block's own norm, shift and scale. In form `delta` keys
+of the sparse tokens are weighed by the sizes of their cells, where these differ. Text
+cross-attention and feed-forward act on the tokens that carry the queries. A step whose grid is the
+full one is the dense model, bit for bit, whatever the new parts have learned.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
@@ -59,21 +60,29 @@ class SparseCell:
 
 @register("density", kind="sparse")
 class SparseDensity(CoarseGrid):
-    """`density: {kind: sparse, grid: [8, 8], layout: {…}, form: delta}`.
+    """`density: {kind: sparse, grid: [8, 8], layout: {…}, form: delta, detail: true}`.
 
     Args:
         pool, grid, steps: the size and when (`CoarseGrid`): few tokens early, more late.
         layout: what each block does; by default derived from the depth of the model.
         form: `delta` begins as `x + U(F(Px) - Px)`; `paper` recovers as published, and is far from
             the dense model until it is trained.
+        detail: whether form `delta` learns a matrix for what pooling leaves out, too; it costs as
+            much as a linear layer on all tokens, once a segment.
     """
 
     kind: Literal["sparse"] = "sparse"
     layout: SparseLayout | None = None
     form: Form = "delta"
+    detail: bool = True
 
     @model_validator(mode="after")
     def _fits_form(self) -> SparseDensity:
+        if self.form == "paper" and not self.detail:
+            raise ValueError(
+                "expected form: delta where detail is false, because the recovery of form: paper"
+                " always has a matrix for the dense tokens; remove detail, or form"
+            )
         if self.layout is None:
             return self
         merge, _, recover, _ = self.layout.group
@@ -100,6 +109,15 @@ class SparseDensity(CoarseGrid):
             return default_layout(num_layers)
         self.layout.check(num_layers)
         return self.layout
+
+    def decides_parts(self, num_layers: int) -> dict[str, Any]:
+        """What its learned parts are for on such a model, by field; they serve any grid.
+
+        Raises:
+            PlanError: the layout does not fit.
+        """
+        layout = self.layout_for(num_layers).model_dump(mode="json")
+        return {"form": self.form, "detail": self.detail, "layout": layout}
 
     def operator(self, cell: Cell) -> SparseCell | None:
         """What the block of this cell does; `None` where it is dense."""

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dit_accel.nn.cast_linear import CastLinear
-from dit_accel.nn.sparse_segment import SparseSegment
+from dit_accel.nn.sparse_segment import Entered, SparseSegment
 from dit_accel.tokens.adaptive import adaptive_pool
 from dit_accel.tokens.cells import Cells
 
@@ -42,7 +42,7 @@ class PaperSegment(SparseSegment):
         """The mean over windows that may overlap."""
         return adaptive_pool(dense, cells.full, cells.grid)
 
-    def recover(self, sparse: Tensor, entered: Tensor, dense: Tensor, cells: Cells) -> Tensor:
-        """The equation above; ``entered`` is not looked at."""
-        carried: Tensor = self.dense(dense)
+    def recover(self, sparse: Tensor, entered: Entered, cells: Cells) -> Tensor:
+        """The equation above, which asks for ``X`` alone of what was entered with."""
+        carried: Tensor = self.dense(entered.dense)
         return self._to_dense(self.sparse(sparse), cells) + carried

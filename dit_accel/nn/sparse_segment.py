@@ -12,13 +12,27 @@ with gains ``[C]`` that start at 0, so that a fresh segment is the stated functi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dit_accel.tokens.cells import Cells
 from dit_accel.tokens.pool import unpool
+
+
+class Entered(NamedTuple):
+    """What a segment began with.
+
+    Attributes:
+        dense: ``X``, ``[B, N, C]``.
+        pooled: ``P X``, ``[B, M, C]``.
+        sparse: ``Z0``, ``P X`` with its position.
+    """
+
+    dense: Tensor
+    pooled: Tensor
+    sparse: Tensor
 
 
 class SparseSegment(nn.Module, ABC):
@@ -39,11 +53,11 @@ class SparseSegment(nn.Module, ABC):
         """``P``, ``[B, N, C] -> [B, M, C]``."""
 
     @abstractmethod
-    def recover(self, sparse: Tensor, entered: Tensor, dense: Tensor, cells: Cells) -> Tensor:
-        """The dense map of ``Z``, ``Z0`` (``[B, M, C]``) and ``X``: ``[B, N, C]``."""
+    def recover(self, sparse: Tensor, entered: Entered, cells: Cells) -> Tensor:
+        """The dense map ``[B, N, C]`` of ``Z`` (``[B, M, C]``) and what was entered with."""
 
-    def enter(self, dense: Tensor, cells: Cells, positions: Tensor) -> Tensor:
-        """``Z0`` of ``X``.
+    def enter(self, dense: Tensor, cells: Cells, positions: Tensor) -> Entered:
+        """Pool ``X``.
 
         Args:
             dense: ``X``, ``[B, N, C]``.
@@ -51,18 +65,12 @@ class SparseSegment(nn.Module, ABC):
             positions: ``PE(H', W')``, ``[M, C]``.
         """
         pooled = self.pool(dense, cells)
-        return pooled + (self.entry_position * positions).to(pooled.dtype)
+        sparse = pooled + (self.entry_position * positions).to(pooled.dtype)
+        return Entered(dense, pooled, sparse)
 
-    def leave(
-        self,
-        sparse: Tensor,
-        entered: Tensor,
-        dense: Tensor,
-        cells: Cells,
-        positions: Tensor,
-    ) -> Tensor:
+    def leave(self, sparse: Tensor, entered: Entered, cells: Cells, positions: Tensor) -> Tensor:
         """The dense map ``[B, N, C]``; ``positions`` is ``PE(H, W)``, ``[N, C]``."""
-        recovered = self.recover(sparse, entered, dense, cells)
+        recovered = self.recover(sparse, entered, cells)
         return recovered + (self.exit_position * positions).to(recovered.dtype)
 
     @staticmethod

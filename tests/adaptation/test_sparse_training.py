@@ -100,8 +100,7 @@ def test_no_step_is_needed_for_what_is_fitted_in_closed_form(open_session):
 def test_without_calibration_it_starts_as_the_stated_form(open_session):
     parts = open_session(train="new", plan=PLAN, calibrate=False).student.learned
     for part in parts.values():
-        assert torch.equal(part.change.weight, torch.eye(32))
-        assert not part.detail.weight.any()
+        assert not part.change.weight.any() and not part.detail.weight.any()
 
 
 def test_a_form_without_a_fit_trains_too(open_session):

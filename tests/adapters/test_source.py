@@ -86,7 +86,9 @@ def test_a_plan_names_it_from_its_own_folder(tmp_path, monkeypatch):
     assert not Plan(adapter="x").is_empty
 
 
-def test_push_uploads_the_folder_with_its_card(tmp_path, monkeypatch):
+@pytest.fixture
+def uploads(monkeypatch) -> dict[str, Any]:
+    """What a stand-in for the Hub was asked for last."""
     calls: dict[str, Any] = {}
 
     class Api:
@@ -96,17 +98,64 @@ def test_push_uploads_the_folder_with_its_card(tmp_path, monkeypatch):
         def create_repo(self, repo_id: str, private: bool, exist_ok: bool) -> None:
             calls["repo"] = (repo_id, private, exist_ok)
 
-        def upload_folder(self, repo_id: str, folder_path: str) -> str:
-            calls["files"] = sorted(path.name for path in Path(folder_path).iterdir())
-            calls["card"] = (Path(folder_path) / "README.md").read_text()
+        def upload_folder(self, repo_id: str, folder_path: Path) -> str:
+            calls["files"] = sorted(path.name for path in folder_path.iterdir())
+            calls["card"] = (folder_path / "README.md").read_text()
             return f"https://huggingface.co/{repo_id}"
 
     monkeypatch.setattr(hub, "HfApi", Api)
+    return calls
+
+
+def test_an_adapter_in_memory_is_uploaded_with_its_plan_and_a_card(uploads):
     address = hub.push_to_hub(some_adapter(), "me/density", private=True, token="t")
     assert address == "https://huggingface.co/me/density"
-    assert calls["repo"] == ("me/density", True, True) and calls["token"] == "t"
-    assert calls["files"] == ["README.md", "adapter.safetensors", "plan.yaml"]
-    assert "base_model: PixArt-alpha/PixArt-XL-2-512x512" in calls["card"]
+    assert uploads["repo"] == ("me/density", True, True) and uploads["token"] == "t"
+    assert uploads["files"] == ["README.md", "adapter.safetensors", "plan.yaml"]
+    assert "base_model: PixArt-alpha/PixArt-XL-2-512x512" in uploads["card"]
+    assert '"adapter": "me/density"' in uploads["card"]
+
+
+def test_a_folder_is_uploaded_as_it_is_and_an_edited_card_stays(tmp_path, uploads):
+    save_adapter(some_adapter(), tmp_path)
+    card = tmp_path / "README.md"
+    card.write_text(card.read_text() + "![curves](curves.png)\n")
+    (tmp_path / "curves.png").write_bytes(b"")
+    hub.push_to_hub(tmp_path, "me/density")
+    assert uploads["files"] == ["README.md", "adapter.safetensors", "curves.png", "plan.yaml"]
+    assert uploads["card"].endswith("curves.png)\n")
+    save_adapter(some_adapter(), tmp_path)  # as a training that goes on would
+    assert card.read_text() == uploads["card"]
+    with pytest.raises(PlanError, match="expected a file, a folder"):
+        hub.push_to_hub(tmp_path / "curves", "me/density")
+
+
+def test_a_card_that_nobody_edited_is_written_anew(tmp_path):
+    save_adapter(some_adapter(), tmp_path)
+    record = some_adapter().record.model_copy(update={"steps": 1234})
+    save_adapter(Adapter(record, some_adapter().tensors), tmp_path)
+    assert "1234 steps" in (tmp_path / "README.md").read_text()
+
+
+def test_the_example_of_the_card_runs(tmp_path):
+    from saved_pipelines import save_tiny_dit
+
+    from dit_accel.calibration_record import model_hash
+    from dit_accel.measure.architectures import load_architecture
+    from dit_accel.reference_models import find
+
+    name = "transformer_blocks.0.norm1.linear.bias"
+    for base, folder in (
+        (str(save_tiny_dit(tmp_path / "model")), tmp_path / "model"),
+        ("dit-photos", find("dit-photos")),
+    ):
+        transformer = load_architecture(str(folder)).build("meta")
+        changes = {"base": base, "model": model_hash(transformer), "weights": ()}
+        tensors = {f"base.{name}": torch.zeros(transformer.get_parameter(name).shape)}
+        adapter = Adapter(some_adapter().record.model_copy(update=changes), tensors)
+        save_adapter(adapter, tmp_path / "a", source=str(tmp_path / "a"))
+        card = (tmp_path / "a" / "README.md").read_text()
+        exec(card.partition("```python\n")[2].partition("```")[0], {})
 
 
 def test_a_set_of_samples_knows_which_file_it_was_made_with(tmp_path):

@@ -19,6 +19,7 @@ from dit_accel.calibration.density import calibrate_density, recorded_calls
 from dit_accel.calibration_record import model_hash, sampled_weights
 from dit_accel.errors import PlanError, UnsupportedError
 from dit_accel.learned_parts import learned_parts
+from dit_accel.methods.sparse_layout import default_layout
 from dit_accel.plan import Plan
 
 LAYER = "transformer_blocks.1.attn1.to_q"
@@ -105,10 +106,10 @@ def test_a_copy_is_told_to_get_a_plan_and_gets_parts_of_its_own(tmp_path: Path) 
     with pytest.raises(UnsupportedError, match="copy of an accelerated one"):
         family.predict(copied, latents, 500, condition)
     dit_accel.restore(copied)
-    # Its weights are those that the adapter made: the plan alone is missing.
-    dit_accel.accelerate(copied, PLAN)
+    stock = family.transformer().state_dict()
+    assert all(torch.equal(value, stock[name]) for name, value in copied.state_dict().items())
+    dit_accel.accelerate(copied, tmp_path)
     assert learned_parts(copied) is not learned_parts(transformer)
-    learned_parts(copied).load_state_dict(learned_parts(transformer).state_dict())
     with torch.no_grad():
         got = family.predict(copied, latents, 500, condition)
         assert torch.equal(got, family.predict(transformer, latents, 500, condition))
@@ -121,9 +122,32 @@ def test_another_layout_is_refused_and_the_model_left_as_it_was(tmp_path: Path) 
     stock = family.generate(pipe)
     two = SPARSE | {"layout": {"segments": 2, "group": [1, 0, 1, 0]}}
     document = Plan.load(tmp_path).to_dict() | {"density": two}
-    with pytest.raises(PlanError, match=r"trained for density\.layout None, but the plan's is"):
+    message = r"for density\.layout \{.*segments\": 1.*, but the plan.s is \{.*segments\": 2"
+    with pytest.raises(PlanError, match=message):
         dit_accel.accelerate(pipe, document)
     assert torch.equal(family.generate(pipe), stock)
+
+
+@pytest.mark.parametrize("aloud_in", ["plan", "adapter"])
+def test_the_default_layout_said_aloud_is_the_one_left_out(tmp_path: Path, aloud_in: str) -> None:
+    family = FAMILIES["dit"]
+    layout = default_layout(len(family.transformer().transformer_blocks))
+    aloud = SPARSE | {"layout": layout.model_dump(mode="json"), "form": "delta", "detail": True}
+    parts = trained(family, tmp_path, density=aloud if aloud_in == "adapter" else SPARSE)
+    document = {"density": aloud if aloud_in == "plan" else SPARSE, "adapter": str(tmp_path)}
+    assert same(values(dit_accel.accelerate(family.transformer(), document)), parts)
+
+
+def test_another_form_and_parts_without_the_detail_are_refused(tmp_path: Path) -> None:
+    family = FAMILIES["dit"]
+    trained(family, tmp_path)
+    for changes, message in (
+        ({"form": "paper"}, r"density\.form \"delta\", but the plan's is \"paper\""),
+        ({"detail": False}, r"density\.detail true, but the plan's is false"),
+    ):
+        document = {"density": SPARSE | changes, "adapter": str(tmp_path)}
+        with pytest.raises(PlanError, match=message):
+            dit_accel.accelerate(family.transformer(), document)
 
 
 def test_it_is_not_calibrated_over(tmp_path: Path) -> None:

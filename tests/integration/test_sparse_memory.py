@@ -91,11 +91,11 @@ def test_tokens_of_a_segment_are_freed_as_it_is_left(family: TinyFamily) -> None
     with fixed_density(transformer, (4, 4)):
         with torch.no_grad():
             family.predict(transformer, latents, 500, condition)
-        assert all(state.dense is state.entered is None for state in installation.segments)
+        assert all(state.entered is state.left is None for state in installation.segments)
         family.predict(transformer, latents, 400, condition)  # checkpointing will need them
-        assert all(state.dense is not None for state in installation.segments)
+        assert all(state.entered is not None for state in installation.segments)
     installation.end_run()
-    assert all(state.dense is state.left is None for state in installation.segments)
+    assert all(state.entered is state.left is None for state in installation.segments)
 
 
 def test_parts_are_made_of_numbers_where_the_weights_are_elsewhere() -> None:

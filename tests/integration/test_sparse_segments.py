@@ -19,7 +19,6 @@ from dit_accel.learned_parts import fixed_density, learned_parts
 from dit_accel.sampling.variants import shared_copy
 
 GRIDS = {"schedule": "steps", "values": [[2, 4], [4, 4], [8, 8]], "at": [0.4, 0.8]}
-TWO_GRIDS = [[4, 4], [8, 8], [8, 8]]
 LAYOUT: dict[str, Any] = {"pooling": 1, "segments": 1, "group": [1, 1, 1, 1]}
 DENSITY = {"kind": "sparse", "grid": GRIDS, "layout": LAYOUT}
 LAYERS = 5
@@ -178,10 +177,13 @@ def test_merge_beside_it_is_refused_in_the_same_steps_alone() -> None:
     assert run(family, transformer).isfinite().all()
 
 
-def test_an_attention_operator_acts_in_sparse_and_dense_blocks() -> None:
-    family = FAMILIES["alpha"]
-    transformer = build(family, attention={"kind": "kv_downsample", "factor": 2})
-    assert not torch.equal(run(family, transformer), run(family, build(family)))
+@pytest.mark.parametrize("grid", [[4, 4], [3, 5]], ids=["equal_cells", "unequal_cells"])
+def test_an_attention_operator_acts_in_sparse_and_dense_blocks(grid: list[int]) -> None:
+    family, density = FAMILIES["alpha"], DENSITY | {"grid": grid}
+    operator = {"kind": "kv_downsample", "factor": 2}
+    got = run(family, build(family, density=density, attention=operator))
+    assert got.isfinite().all()
+    assert not torch.equal(got, run(family, build(family, density=density)))
 
 
 @every_family
@@ -266,11 +268,14 @@ class TestCompiled:
         torch._dynamo.reset()
 
     @pytest.mark.parametrize(
-        "key", ["dit", pytest.param("alpha", marks=pytest.mark.slow)]
-    )  # a second family says little more, and compiles for long
-    def test_blocks_have_no_graph_break_and_do_not_recompile(self, key: str) -> None:
-        family = FAMILIES[key]
-        transformer = build(family, density=DENSITY | {"grid": {**GRIDS, "values": TWO_GRIDS}})
+        ("key", "grid"),
+        [("dit", [4, 4]), pytest.param("alpha", [3, 5], marks=pytest.mark.slow)],
+    )  # cells of one size and of several; each compiles for long
+    def test_blocks_have_no_graph_break_and_do_not_recompile(
+        self, key: str, grid: list[int]
+    ) -> None:
+        family, values = FAMILIES[key], [grid, [8, 8], [8, 8]]
+        transformer = build(family, density=DENSITY | {"grid": {**GRIDS, "values": values}})
         eager = run(family, transformer)
         counter = CompileCounter()
         for block in transformer.transformer_blocks:

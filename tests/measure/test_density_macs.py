@@ -2,7 +2,8 @@
 
 The formulas are those of the paper's fact sheet (adaLN heads, embeddings and norms left out), with
 the two savings that it names: value and output projections of a poolingformer on the mean token,
-and the first linear of a recovery on the sparse tokens.
+and the first linear of a recovery on the sparse tokens. Form delta has one matrix for the sparse
+tokens, and one for both kinds, which a plan may leave out.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ def merge(n: int, m: int, length: int = 0) -> float:
     return 2 * m * C**2 + 2 * n * C**2 + 2 * m * n * C + 8 * m * C**2 + text(m, length)
 
 
-def recover(n: int, m: int, length: int = 0) -> float:
-    linears = m * C**2 + n * C**2
+def recover(n: int, m: int, length: int = 0, form: str = "paper") -> float:
+    linears = {"paper": n + m, "delta": n + 2 * m, "no detail": m}[form] * C**2
     return linears + 2 * n * C**2 + 2 * m * C**2 + 2 * m * n * C + 8 * n * C**2 + text(n, length)
 
 
-def network(n: int, m: int, length: int = 0) -> float:
+def network(n: int, m: int, length: int, form: str) -> float:
     """2 / 4 x [1, 3, 1, 1] / 2."""
-    module = merge(n, m, length) + 3 * dense(m, length) + recover(n, m, length) + dense(n, length)
+    module = merge(n, m, length) + 3 * dense(m, length) + dense(n, length)
+    module += recover(n, m, length, form)
     return 2 * pooling(n, length) + 4 * module + 2 * dense(n, length)
 
 
@@ -64,6 +66,7 @@ def test_the_formulas_are_those_of_the_fact_sheet() -> None:
     [
         ("DiT-XL-2-256", 256, 8, 0, "delta"),
         ("DiT-XL-2-256", 256, 10, 0, "paper"),
+        ("DiT-XL-2-256", 256, 12, 0, "no detail"),
         ("DiT-XL-2-512", 1024, 8, 0, "delta"),
         ("DiT-XL-2-512", 1024, 20, 0, "delta"),
         ("PixArt-XL-2-512", 1024, 16, TEXT, "delta"),
@@ -74,12 +77,13 @@ def test_explain_counts_what_the_formulas_say(
 ) -> None:
     """The overhead around the blocks is the dense model's; 1 % is allowed, 0.2 % needed."""
     architecture = load_architecture(model)
-    plan = Plan(density={"kind": "sparse", "grid": [side, side], "form": form})
+    of_form = {"detail": False} if form == "no detail" else {"form": form}
+    plan = Plan(density={"kind": "sparse", "grid": [side, side]} | of_form)
     workload = Workload(1, guided=False, text_tokens=TEXT)
     cost = run_cost(architecture, plan, workload)
     around = cost.macs_per_forward_dense - DEPTH * dense(tokens, length)
     assert around < 0.02 * cost.macs_per_forward_dense
-    expected = around + network(tokens, side**2, length)
+    expected = around + network(tokens, side**2, length, form)
     assert cost.macs_plan == pytest.approx(expected, rel=2e-3)
 
 

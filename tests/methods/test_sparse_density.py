@@ -18,7 +18,7 @@ from dit_accel.learned_parts import fixed_density, learned_parts
 from dit_accel.methods.cell import Cell
 from dit_accel.methods.sparse_density import SparseDensity
 from dit_accel.plan import Plan
-from dit_accel.tokens.grid import Grid
+from dit_accel.tokens.grid import Grid, cell_sizes
 from dit_accel.tokens.pool import pool, unpool
 
 FULL = Grid(8, 8)
@@ -78,6 +78,7 @@ class Watched:
                 lambda tokens: pool(tokens, full, grid),
                 lambda tokens: unpool(tokens, full, grid),
                 lambda z, entered, dense: dense + z - entered,
+                bias=cell_sizes(full, grid).double().log(),
             )
 
 
@@ -223,6 +224,28 @@ def test_maps_that_are_constant_over_the_grid_are_exact(name: str) -> None:
         torch.testing.assert_close(output, outputs[0], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["dit", "sigma"])
+@pytest.mark.parametrize("layout", [TWO, PLAIN], ids=["merge_and_recovery", "sparse_alone"])
+@pytest.mark.parametrize("coarse", [(4, 4), (3, 5)])
+def test_maps_that_are_constant_over_the_cells_are_exact(
+    name: str, layout: dict[str, Any], coarse: tuple[int, int]
+) -> None:
+    """Cells that differ in size too: keys of many tokens weigh as much as all of these."""
+    family, depth = FAMILIES[name], SparseDensity(pool=2, layout=layout).layout
+    assert depth is not None
+    watched, grid = Watched(family, density(layout=layout), depth.depth), Grid(*coarse)
+    with torch.no_grad():
+        watched.transformer.pos_embed.pos_embed.zero_()
+        cells = torch.randn(2, grid.size, 4, dtype=torch.float64)
+        latents = unpool(cells, FULL, grid).mT.unflatten(2, tuple(FULL))
+        condition = family.condition((1, 2), torch.float64)
+        outputs = []
+        for each in (None, coarse):
+            with fixed_density(watched.transformer, each):
+                outputs.append(family.predict(watched.transformer, latents, 500, condition))
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-10, atol=1e-10)
+
+
 @every_family
 def test_position_gains_reach_the_tokens(family: TinyFamily) -> None:
     watched = Watched(family, density(layout=TWO), 6)
@@ -259,6 +282,15 @@ def test_plans_round_trip_and_fingerprints_tell_layouts_apart() -> None:
     )
     assert Plan.from_yaml(plan.to_yaml()) == plan
     assert plan.fingerprint != Plan(density={"kind": "sparse", "pool": 2}).fingerprint
+
+
+def test_the_matrix_for_the_detail_may_be_left_out_of_the_delta_form_alone() -> None:
+    transformer = FAMILIES["dit"].transformer(num_layers=6)
+    dit_accel.accelerate(transformer, density(layout=TWO, detail=False))
+    names = {name.partition(".")[2] for name, _ in learned_parts(transformer).named_parameters()}
+    assert names == {"entry_position", "exit_position", "change.weight", "change.bias"}
+    with pytest.raises(PlanError, match="expected form: delta where detail is false"):
+        SparseDensity(pool=2, form="paper", detail=False)
 
 
 def test_a_layout_for_another_model_is_refused_before_anything_is_attached() -> None:

@@ -44,9 +44,17 @@ def attend(module: Any, queries: Tensor, context: Tensor, mask: Tensor | None = 
 
 
 def run_block(
-    block: Any, x: Tensor, arguments: Arguments, context: Tensor | None = None, mean: bool = False
+    block: Any,
+    x: Tensor,
+    arguments: Arguments,
+    context: Tensor | None = None,
+    mean: bool = False,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """One block on `x`; keys and values of `context`, or the released all-ones attention."""
+    """One block on `x`; keys and values of `context`, or the released all-ones attention.
+
+    `bias` `[M]` is added to the logits of each key.
+    """
     shift1, scale1, gate1, shift2, scale2, gate2 = modulation(block, arguments)
     first, second = norms(block)
     u = first(x) * (1 + scale1) + shift1
@@ -56,7 +64,7 @@ def run_block(
         attention = block.attn1.to_out[0](ones @ block.attn1.to_v(u))
     else:
         other = u if context is None else first(context) * (1 + scale1) + shift1
-        attention = attend(block.attn1, u, other)
+        attention = attend(block.attn1, u, other, None if bias is None else bias[None, None])
     x = x + gate1 * attention
     if block.attn2 is not None:
         text, mask = arguments["encoder_hidden_states"], arguments["encoder_attention_mask"]
@@ -73,8 +81,11 @@ def run_layout(
     pool: Callable[[Tensor], Tensor],
     unpool: Callable[[Tensor], Tensor],
     recover: Callable[[Tensor, Tensor, Tensor], Tensor],
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """The whole stack; `recover` makes the dense map of (U(Z), U(Z0), X)."""
+    """The whole stack; `recover` makes the dense map of (U(Z), U(Z0), X), `bias` is that of keys
+    of the sparse tokens.
+    """
     order = iter(blocks)
     merge, sparse, recovers, dense = layout["group"]
     for _ in range(layout.get("pooling", 0)):
@@ -86,10 +97,10 @@ def run_layout(
         for _ in range(merge):
             z = run_block(next(order), z, arguments, context=x)
         for _ in range(sparse):
-            z = run_block(next(order), z, arguments)
+            z = run_block(next(order), z, arguments, bias=bias)
         x = recover(unpool(z), unpool(entered), x)
         for _ in range(recovers):
-            x = run_block(next(order), x, arguments, context=z)
+            x = run_block(next(order), x, arguments, context=z, bias=bias)
         for _ in range(dense):
             x = run_block(next(order), x, arguments)
     for _ in range(layout.get("dense", 0)):
