@@ -16,6 +16,7 @@ from dit_accel.measure.plan_macs import Workload, run_cost
 from dit_accel.methods.cell import Operators
 from dit_accel.plan import Plan
 from dit_accel.program import resolve_layers
+from dit_accel.reporting.units import memory
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,14 @@ class Summary:
         lines = [
             f"plan {self.plan}: {self.steps} steps x {self.rows} rows",
             f"  cache      {self.computed:.1%} of the row-steps computed"
-            f" ({self.computed_padded:.1%} with padding), {self.cache_bytes / 2**20:.1f} MiB",
+            f" ({self.computed_padded:.1%} with padding), {memory(self.cache_bytes)}",
             *(f"             {cache}" for cache in self.caches),
             f"  density    {self.pooled_cells} of {self.cells} cells pooled",
             f"  merge      {self.merged_cells} of {self.cells} cells merged",
             f"  attention  {self.downsampled_cells} of {self.cells} cells down-sampled",
         ]
         if self.exact:
-            kept = f"{self.exact_bytes / 2**20:.1f} MiB"
-            lines.append(f"  exact      {', '.join(self.exact)}; {kept}")
+            lines.append(f"  exact      {', '.join(self.exact)}; {memory(self.exact_bytes)}")
         if self.macs and self.macs_dense:
             saved = 1 - self.macs / self.macs_dense
             lines.append(f"  MACs       {self.macs / 1e9:.1f} G, {saved:.1%} saved")

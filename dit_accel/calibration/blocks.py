@@ -20,7 +20,7 @@ import torch
 from dit_accel.calibration.candidates import candidates
 from dit_accel.calibration.plans import SNAPSHOTS, calibrated_plan
 from dit_accel.calibration.recording import Recorder, Recording
-from dit_accel.calibration.request import Request, relative_error
+from dit_accel.calibration.request import Request, relative_error, too_fast
 from dit_accel.calibration.schedules import Choice
 from dit_accel.calibration.sensitivity import measured_sensitivity, probed_steps
 from dit_accel.plan import Plan
@@ -62,6 +62,8 @@ def best_of_blocks(request: Request, speedup: float) -> Plan:
     firsts = [first for first in FIRST_BLOCKS if first < layers] or [0]
     recording, dense = _recorded(request, firsts, None)
     choices = _choices(request, speedup, recording, dense)
+    if not choices:
+        raise too_fast(speedup, request.num_steps)
     outcomes = [_outcome(request, choice, recording, dense) for choice in choices]
     best = min(outcomes, key=lambda outcome: outcome.error)
     again, _ = _recorded(request, firsts, best.plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dit_accel.calibration.closed_loop import ClosedLoop, Fitted
 from dit_accel.calibration.places import Budget, Places, best_places
-from dit_accel.calibration.request import Request, relative_error
+from dit_accel.calibration.request import Request, relative_error, too_fast
 from dit_accel.errors import DitAccelError
 from dit_accel.methods.caching.cache import CacheConfig
 from dit_accel.methods.caching.policies.calibrated import CalibratedSteps
@@ -46,6 +46,8 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     num_steps, workloads = request.num_steps, request.workloads
     dense_steps = workloads.budget(speedup, num_steps)
     budget = Budget(num_steps, dense_steps, workloads.half, request.trajectories.guided)
+    if not budget.splits():
+        raise too_fast(speedup, num_steps)
     best = best_places(budget, score, spent)
     if not fits[best].rows:
         raise DitAccelError(

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dit_accel.calibration.schedules import Steps
-from dit_accel.errors import DitAccelError
 
 SLACK = 0.01
 """Of a budget: the first step of a run may cost a little more than others."""
@@ -74,8 +73,7 @@ class Budget:
     def splits(self) -> list[Split]:
         """Ways to spend it, from few steps with guidance to many with little of it.
 
-        Raises:
-            DitAccelError: not even two steps can be computed.
+        None where not even two steps can be computed.
         """
         found = [
             split
@@ -84,9 +82,7 @@ class Budget:
             and self.allows(count, split.guided)
         ]
         if not found:
-            expected = f"less: with {self.num_steps} steps no plan is that cheap"
-            remedy = "ask for less, or use more steps of the solver"
-            raise DitAccelError(f"speedup: expected {expected}; {remedy}")
+            return []
         # Those that could compute more rows than they have waste a part of the budget.
         spent = [split for split in found if split.guided < split.computed]
         splits = [*[split for split in found if split not in spent][-1:], *spent]
@@ -105,7 +101,7 @@ def best_places(budget: Budget, score: Score, spent: Callable[[], bool]) -> Plac
     """The choice of least score: the best of some even ones, then changed while that helps.
 
     Args:
-        budget: of the run.
+        budget: of the run, with at least one split.
         score: of a choice; the less, the better.
         spent: whether enough choices were scored.
     """

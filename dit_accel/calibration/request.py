@@ -19,6 +19,7 @@ from dit_accel.calibration_record import (
     sampled_weights,
     scheduler_settings,
 )
+from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.exact.config import ExactSetting
 from dit_accel.measure.provenance import versions
 from dit_accel.measure.timing import timed
@@ -116,3 +117,11 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     off = torch.linalg.vector_norm((found - wanted).flatten(1).double(), dim=1)
     norm = torch.linalg.vector_norm(wanted.flatten(1).double(), dim=1)
     return float((off / norm).clamp_min(1e-12).log().mean().exp())
+
+
+def too_fast(speedup: float, num_steps: int) -> DitAccelError:
+    """No plan is that cheap."""
+    expected = f"less: with {num_steps} steps no plan is that cheap"
+    return DitAccelError(
+        "speedup: " + mismatch(speedup, expected, "ask for less, or change the number of steps")
+    )

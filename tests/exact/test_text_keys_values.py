@@ -41,7 +41,7 @@ def test_what_is_kept_is_counted(pixart: Any) -> None:
     summary = dit_accel.summary(pipe)
     assert summary.exact_bytes == 3 * TEXT_LENGTH * 36 * (2 * NUM_LAYERS + 1) * 4
     assert summary.exact == ("text_keys_values", "guidance_rows")
-    assert "text_keys_values, guidance_rows; 0.0 MiB" in str(summary)
+    assert "text_keys_values, guidance_rows; " in str(summary)
 
 
 def test_another_prompt_in_the_same_place(pixart: Any) -> None:
