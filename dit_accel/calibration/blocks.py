@@ -63,7 +63,7 @@ def best_of_blocks(request: Request, speedup: float) -> Plan:
     recording, dense = _recorded(request, firsts, None)
     choices = _choices(request, speedup, recording, dense)
     if not choices:
-        raise too_fast(speedup, request.num_steps)
+        raise too_fast(speedup, request.num_steps, "use fewer steps of the solver")
     outcomes = [_outcome(request, choice, recording, dense) for choice in choices]
     best = min(outcomes, key=lambda outcome: outcome.error)
     again, _ = _recorded(request, firsts, best.plan)

@@ -36,7 +36,7 @@ def candidates(
     snapshots: int,
     count: int,
 ) -> list[Choice]:
-    """The most promising choices, best first.
+    """The most promising choices.
 
     Args:
         recording: of dense trajectories.
@@ -48,7 +48,7 @@ def candidates(
         count: how many are wanted.
 
     Returns:
-        None where no choice is as cheap as that.
+        Best first; empty where no choice is as cheap as that.
     """
     guidance = _guidance_error(recording, sensitivity, guidance_scale)
     found = []

@@ -104,6 +104,8 @@ class ClosedLoop:
         except _DivergedError:
             return Fitted((), math.inf)
         error = relative_error(final, self._path[-1])
+        if not math.isfinite(error):  # the last step
+            return Fitted((), math.inf)
         if error < self._best[0]:
             self._best = error, self._steps
         return Fitted(tuple(step.row for step in self._steps), error)
@@ -138,24 +140,25 @@ class ClosedLoop:
         """The solver's step, with the output that brings the latents nearest to the path."""
         number, count = len(self._steps), len(self._trajectories.seeds)
         solver = solver_step(self._denoiser.pipe.scheduler, timestep, sample, count, kwargs)
-        self._remember(number, solver)
+        outputs, self._outputs = self._outputs, None
+        self._remember(number, solver, outputs)
         if number < len(self._known):
             fitted = self._known[number]
         else:
             row, found = self._fitted(number, solver)
             given = solver.output_of(found).to(output.dtype)
-            fitted = _FittedStep(self._outputs, row, given)
+            fitted = _FittedStep(outputs, row, given)
         self._steps.append(fitted)
         given = fitted.given.repeat(len(output) // count, 1, 1, 1)
         return step(given, timestep, sample, **kwargs)
 
-    def _remember(self, number: int, solver: SolverStep) -> None:
-        if self._outputs is None:
+    def _remember(self, number: int, solver: SolverStep, outputs: Outputs | None) -> None:
+        if outputs is None:
             return
-        conditional, null = self._outputs
+        conditional, null = outputs
         self._seen.appendleft((number, solver.data_of(conditional)))
         if null is not None:
-            difference = solver.q * (conditional - null).double()
+            difference = solver.q * (conditional.double() - null.double())
             self._differences.appendleft((number, difference))
 
     def _fitted(self, number: int, solver: SolverStep) -> tuple[MultistepRow, torch.Tensor]:

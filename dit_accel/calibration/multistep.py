@@ -47,7 +47,7 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     dense_steps = workloads.budget(speedup, num_steps)
     budget = Budget(num_steps, dense_steps, workloads.half, request.trajectories.guided)
     if not budget.splits():
-        raise too_fast(speedup, num_steps)
+        raise too_fast(speedup, num_steps, "use more steps of the solver")
     best = best_places(budget, score, spent)
     if not fits[best].rows:
         raise DitAccelError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from random import Random
 from typing import NamedTuple
 
@@ -16,11 +17,12 @@ import numpy as np
 
 from dit_accel.calibration.schedules import Steps
 
-SLACK = 0.01
-"""Of a budget: the first step of a run may cost a little more than others."""
+SLACK = 0.001
+"""Of a budget: a step without the unconditional rows costs a little more than half of one."""
 
 LEAST_GUIDED = 0.25
-"""Share of the computed steps that are guided: below, errors of guidance outweigh all others."""
+"""Share of the computed steps that are guided, in the splits that a search begins with: below,
+errors of guidance outweigh all others."""
 
 SPLITS = 5
 """Of a budget into steps with and without guidance, that a search begins with."""
@@ -29,7 +31,7 @@ WARPS = (0.55, 0.7, 0.9)
 """How computed steps are spread: early steps, which are all noise, need them least."""
 
 PATIENCE = 300
-"""Changes in a row that were tried before: then there is hardly a new one left."""
+"""Changes in a row that can't be or were tried before: then there is hardly a new one left."""
 
 
 class Places(NamedTuple):
@@ -66,14 +68,16 @@ class Budget:
     guided: bool
 
     def allows(self, computed: int, guided: int) -> bool:
-        """Whether a run of so many steps keeps to it."""
+        """Whether a run of so many steps keeps to it, and leaves anything out."""
+        if min(computed, guided if self.guided else computed) == self.num_steps:
+            return False
         cost = guided + (computed - guided) * self.half if self.guided else computed
         return cost <= (1 + SLACK) * self.dense_steps
 
     def splits(self) -> list[Split]:
         """Ways to spend it, from few steps with guidance to many with little of it.
 
-        None where not even two steps can be computed.
+        Empty where not even two steps can be computed.
         """
         found = [
             split
@@ -84,8 +88,8 @@ class Budget:
         if not found:
             return []
         # Those that could compute more rows than they have waste a part of the budget.
-        spent = [split for split in found if split.guided < split.computed]
-        splits = [*[split for split in found if split not in spent][-1:], *spent]
+        half = [split for split in found if split.guided < split.computed]
+        splits = [*[split for split in found if split.guided == split.computed][-1:], *half]
         chosen = [splits[round(at)] for at in np.linspace(0, len(splits) - 1, SPLITS)]
         return list(dict.fromkeys(chosen))
 
@@ -103,7 +107,7 @@ def best_places(budget: Budget, score: Score, spent: Callable[[], bool]) -> Plac
     Args:
         budget: of the run, with at least one split.
         score: of a choice; the less, the better.
-        spent: whether enough choices were scored.
+        spent: whether enough choices were scored; asked after the even ones.
     """
     scores: dict[Places, float] = {}
 
@@ -112,19 +116,23 @@ def best_places(budget: Budget, score: Score, spent: Callable[[], bool]) -> Plac
             scores[places] = score(places)
         return scores[places]
 
-    splits = budget.splits()
-    middle = splits[len(splits) // 2]
-    starts = {warp: spread(budget, middle, warp) for warp in WARPS}
-    warp = min(WARPS, key=lambda warp: known_score(starts[warp]))
-    best = min((spread(budget, split, warp) for split in splits), key=known_score)
-    changes = _CHANGES if budget.guided else (_moved,)
+    best = _best_start(budget, known_score)
+    changes = _CHANGES if budget.guided else (_moved, _added)
     random, in_vain = Random(0), 0
-    while in_vain < PATIENCE and not spent():
+    while in_vain < PATIENCE and not spent() and isfinite(scores[best]):
         changed = random.choice(changes)(best, budget, random)
         in_vain += 1
         if changed is not None and changed not in scores:
             best, in_vain = min(best, changed, key=known_score), 0
     return best
+
+
+def _best_start(budget: Budget, score: Score) -> Places:
+    """The best way to spread the middle split, then the best split that is spread like it."""
+    splits = budget.splits()
+    middle = splits[len(splits) // 2]
+    best = min(WARPS, key=lambda warp: score(spread(budget, middle, warp)))
+    return min((spread(budget, split, best) for split in splits), key=score)
 
 
 def spread(budget: Budget, split: Split, warp: float) -> Places:
@@ -182,7 +190,17 @@ def _more_computed(places: Places, budget: Budget, random: Random) -> Places | N
     return _allowed(Places(tuple(sorted((*places.computed, added))), guided), budget)
 
 
-_CHANGES = (_moved, _moved, _guided_elsewhere, _more_guided, _more_computed)
+def _added(places: Places, budget: Budget, random: Random) -> Places | None:
+    """Another step computed, or guided, where the budget has that much left."""
+    step = random.randrange(1, budget.num_steps)
+    if step not in places.computed:
+        return _allowed(places._replace(computed=tuple(sorted((*places.computed, step)))), budget)
+    if not budget.guided or step in places.guided:
+        return None
+    return _allowed(places._replace(guided=tuple(sorted((*places.guided, step)))), budget)
+
+
+_CHANGES = (_moved, _moved, _guided_elsewhere, _more_guided, _more_computed, _added)
 
 
 def _unguided(places: Places) -> list[int]:

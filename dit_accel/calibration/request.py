@@ -119,9 +119,7 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((off / norm).clamp_min(1e-12).log().mean().exp())
 
 
-def too_fast(speedup: float, num_steps: int) -> DitAccelError:
+def too_fast(speedup: float, num_steps: int, remedy: str) -> DitAccelError:
     """No plan is that cheap."""
     expected = f"less: with {num_steps} steps no plan is that cheap"
-    return DitAccelError(
-        "speedup: " + mismatch(speedup, expected, "ask for less, or change the number of steps")
-    )
+    return DitAccelError("speedup: " + mismatch(speedup, expected, f"ask for less, or {remedy}"))

@@ -27,9 +27,9 @@ class SolverStep:
     Attributes:
         latents: `x`, that enter it.
         sample: the same as the solver has them: once for each guidance row.
-        p: see above.
-        q: see above.
-        scheduler: in its state before the step.
+        p: factor of the latents in `D`.
+        q: factor of the output in `D`.
+        scheduler: that is about to take the step; what follows holds until it has.
         timestep: of the step.
         settings: other arguments of the scheduler's `step`.
     """

@@ -77,7 +77,7 @@ def test_compressed_tar_files_are_refused(tmp_path, shard):
     """Their pictures have no place in the file that could be gone to."""
     packed = tmp_path / "a.tar.gz"
     packed.write_bytes(gzip.compress(shard.read_bytes()))
-    with pytest.raises(DitAccelError, match="expected an uncompressed tar.*gunzip"):
+    with pytest.raises(DitAccelError, match=r"expected an uncompressed tar.*gunzip"):
         read_pictures(WebDatasetConfig(shards=(str(packed),)), CLASSES)
 
 

@@ -119,7 +119,7 @@ class FrontierConfig(StrictModel):
     )
     plans: dict[str, PlanRuns] = Field(default_factory=dict)
     calibrated: tuple[CalibratedRuns, ...] = ()
-    calibration_seeds: int = Field(default=8, gt=0, description="the first of selection_seeds")
+    calibration_seeds: int = Field(default=16, gt=0, description="the first of selection_seeds")
     peers: tuple[PeerRuns, ...] = ()
     output: str = "runs/caching"
 
