@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from products import repeated_on_other_families
 
 # The models in the tests are tiny: more threads only wait for each other, and for the processes
 # of pytest-xdist. Those that a test starts hear of it by the variable.
@@ -46,6 +47,12 @@ def _trial_build_problem(compiler: str) -> str | None:
     if built.returncode == 0:
         return None
     return f"no working C++ build (remedy: apt install g++ python3-dev): {built.stderr[:200]}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before items are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in repeated_on_other_families(items):
+        item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,9 +16,11 @@ import torch
 import yaml
 from tiny_adaptations import POOLED, SPARSE, document
 from torch import Tensor
+from typer.testing import CliRunner
 
 from dit_accel.adaptation.loop import DivergedError
 from dit_accel.adaptation.session import Session
+from dit_accel.cli import app
 from dit_accel.training.checkpoint import RunLog, load_if_present
 
 
@@ -135,29 +137,29 @@ def test_an_infinite_gradient_ends_it_too(open_session):
         session.train()
 
 
-def test_a_real_process_killed_by_a_signal_resumes_to_the_same_adapter(tiny_dit, tmp_path):
+def test_a_real_process_killed_by_a_signal_resumes_to_the_same_adapter(
+    open_session, tiny_dit, tmp_path
+):
     """As people do it: the command, SIGKILL, the command again with --resume."""
     changes = {"loop": {"steps": 150, "checkpoint_every": 5, "preview_every": 150}}
-    adapters = []
-    for name in ("whole", "killed"):
-        config = tmp_path / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(document(tiny_dit, tmp_path / name, **changes)))
-        command = [sys.executable, "-m", "dit_accel.cli", "train", str(config)]
-        if name == "killed":
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            log = RunLog(tmp_path / name / "log.jsonl")
-            until = time.monotonic() + 120
-            while len(log.read()) < 20 and time.monotonic() < until:
-                time.sleep(0.02)
-            os.kill(process.pid, signal.SIGKILL)
-            assert process.wait() == -signal.SIGKILL
-            refused = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert refused.returncode == 2
-            assert "--resume" in refused.stderr
-            command.append("--resume")
-        subprocess.run(command, check=True, capture_output=True)
-        adapters.append((tmp_path / name / "adapter/adapter.safetensors").read_bytes())
-    assert adapters[0] == adapters[1]
+    open_session("whole", **changes).train()
+    config = tmp_path / "killed.yaml"
+    config.write_text(yaml.safe_dump(document(tiny_dit, tmp_path / "killed", **changes)))
+    command = [sys.executable, "-m", "dit_accel.cli", "train", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    log, until = RunLog(tmp_path / "killed" / "log.jsonl"), time.monotonic() + 120
+    while len(log.read()) < 20 and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    refused = CliRunner().invoke(app, command[3:])
+    assert refused.exit_code == 2 and "--resume" in refused.output
+    subprocess.run([*command, "--resume"], check=True, capture_output=True)
+    whole, killed = (
+        (tmp_path / name / "adapter/adapter.safetensors").read_bytes()
+        for name in ("whole", "killed")
+    )
+    assert whole == killed
 
 
 def test_another_training_is_not_gone_on_with(open_session, tiny_dit, tmp_path):

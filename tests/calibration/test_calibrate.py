@@ -159,7 +159,9 @@ def test_without_guidance_there_is_one_cache(pipe: Any) -> None:
         generate(pipe, 6, 2.0)
 
 
-@pytest.mark.parametrize("sigma", [True, False], ids=["sigma", "alpha"])
+@pytest.mark.parametrize(
+    "sigma", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["sigma", "alpha"]
+)
 def test_text_conditional(sigma: bool) -> None:
     family = TinyPixArt(sigma)
     pipe = family.pipeline(solver())

@@ -55,8 +55,15 @@ def test_it_is_off_by_default(dit: Any) -> None:
     assert not any(compiled(dit_accel.accelerate(dit.transformer(2), {"exact": True})))
 
 
-@pytest.mark.parametrize("key", ["dit", "alpha"])
-@pytest.mark.parametrize("plan", [{}, PLANS["first_block"]], ids=["exact", "first_block"])
+@pytest.mark.parametrize(
+    ("key", "plan"),
+    [
+        pytest.param("dit", {}, id="dit-exact"),
+        pytest.param("alpha", PLANS["first_block"], id="alpha-first_block"),
+        pytest.param("alpha", {}, id="alpha-exact", marks=pytest.mark.slow),
+        pytest.param("dit", PLANS["first_block"], id="dit-first_block", marks=pytest.mark.slow),
+    ],
+)
 def test_other_rewrites_neither_break_nor_recompile_a_graph(key: str, plan: Any) -> None:
     family, counts = FAMILIES[key], []
     samples = (1,) if plan else (1, 2)  # rows of some samples alone are graphs of their own

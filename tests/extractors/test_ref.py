@@ -204,6 +204,7 @@ def test_fd_ref_grows_with_damage(crops, distance, change, amounts):
     assert distances[-1] > 2 * distance(crops)
 
 
+@pytest.mark.slow  # the damages above are told apart by the same features
 def test_real_crops_are_much_closer_than_blurred_ones(crops, distance):
     blurred = distance(changed(crops, lambda picture: gaussian_blur(picture, 1.0)))
     assert distance(crops) < blurred / 3

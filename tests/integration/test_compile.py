@@ -134,7 +134,15 @@ def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled(
     assert counter.frame_count > 0
 
 
-@pytest.mark.parametrize("name", JUDGING)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "curvature",
+        "verify",
+        pytest.param("easy", marks=pytest.mark.slow),
+        pytest.param("input_change", marks=pytest.mark.slow),
+    ],
+)
 def test_other_decisions_are_those_of_eager_too(name: str) -> None:
     family = FAMILIES["alpha" if name == "input_change" else "dit"]
     transformer = dit_accel.accelerate(family.transformer(3), JUDGING[name])

@@ -88,6 +88,7 @@ def submitted(script: str, config: Path) -> list[str]:
     return ["bash", path, str(config), *arguments]
 
 
+@pytest.mark.slow
 def test_slurm_job(config: Path, tmp_path: Path) -> None:
     srun = tmp_path / "bin" / "srun"
     srun.parent.mkdir()

@@ -131,6 +131,7 @@ def test_the_evaluations_are_ones_that_can_be_made(suite: Any, tmp_path: Path) -
             assert Path(sampled.output).parent == tmp_path / f"evaluation-{name}"
 
 
+@pytest.mark.slow
 def test_a_tiny_bench_leaves_its_report(suite: Any, tmp_path: Path) -> None:
     part = suite.parts(tmp_path, "cpu", tiny=True, train=False)[3]
     assert suite.run_part(part, tmp_path)["outcome"] == "passed"
@@ -138,7 +139,7 @@ def test_a_tiny_bench_leaves_its_report(suite: Any, tmp_path: Path) -> None:
     assert {row["label"] for row in report["rows"]} == {"dense", "quality", "balanced", "fast"}
 
 
-def test_so_does_one_of_density(suite: Any, tmp_path: Path) -> None:
+def test_a_tiny_bench_of_density_leaves_its_report(suite: Any, tmp_path: Path) -> None:
     """An architecture's config alone, random weights, and its layout by its depth."""
     [part] = [
         part

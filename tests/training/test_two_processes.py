@@ -15,6 +15,7 @@ from dit_accel.training.checkpoint import RunLog, write_json
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one(finished, recipe, tmp_path):
     (tmp_path / "run").mkdir()
     for stage in ("autoencoder", "latents"):
