@@ -32,26 +32,39 @@ def save_frontier_plot(document: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
     settings, rows = document["settings"], document["rows"]
-    _panel(left, rows, "to_converged", f"PSNR to the converged run ({settings['converged']}), dB")
-    solver = str(settings["reference"]).split()[0]
-    near = [row for row in rows if _belongs(row, settings["reference"], solver)]
-    _panel(right, near, "to_reference", f"PSNR to dense {settings['reference']}, dB")
+    reference = str(settings["reference"])
+    short = {row["name"]: _short_name(row, reference) for row in rows}
+    converged = f"PSNR to the converged run ({settings['converged']}), dB"
+    _panel(left, rows, short, "to_converged", converged)
+    near = [row for row in rows if _belongs(row, reference)]
+    _panel(right, near, short, "to_reference", f"PSNR to dense {reference}, dB")
     left.legend(loc="lower right", fontsize=8)
     seeds = settings["seeds"]
     figure.suptitle(
-        f"{document['title']}: exact rewrites on in all, seeds {seeds[0]} to {seeds[1]}"
+        f"{document['title']}: exact rewrites on in all, seeds {seeds[0]} to {seeds[1]};"
+        f" on {reference} where no solver is named"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
 
 
-def _belongs(row: dict[str, Any], reference: str, solver: str) -> bool:
+def _belongs(row: dict[str, Any], reference: str) -> bool:
     if row["kind"] == "dense":
-        return bool(row["solver"] == solver)
-    return f"{row['solver']} {row['num_inference_steps']}" == reference
+        return bool(row["solver"] == reference.split()[0])
+    return _is_on(row, reference)
 
 
-def _panel(axes: Axes, rows: Sequence[dict[str, Any]], value: str, title: str) -> None:
+def _is_on(row: dict[str, Any], base: str) -> bool:
+    return f"{row['solver']} {row['num_inference_steps']}" == base
+
+
+def _short_name(row: dict[str, Any], reference: str) -> str:
+    return str(row["label"] if _is_on(row, reference) else row["name"])
+
+
+def _panel(
+    axes: Axes, rows: Sequence[dict[str, Any]], names: dict[str, str], value: str, title: str
+) -> None:
     drawn = [row for row in rows if row[value]["db"] is not None]
     _dense_lines(axes, [row for row in drawn if row["kind"] == "dense"], value)
     others = [row for row in drawn if row["kind"] != "dense"]
@@ -60,7 +73,7 @@ def _panel(axes: Axes, rows: Sequence[dict[str, Any]], value: str, title: str) -
         if chosen:
             x, y = _places(chosen, value)
             axes.scatter(x, y, s=36, marker=marker, color=colour, label=label, zorder=3)
-    _name_the_best(axes, others, value)
+    _name_the_best(axes, others, names, value)
     axes.set_xscale("log")
     axes.margins(x=0.2)  # for the labels
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
@@ -98,13 +111,15 @@ def _places(rows: Sequence[dict[str, Any]], value: str) -> tuple[list[float], li
     return [row["comparable_seconds"] for row in rows], [row[value]["db"] for row in rows]
 
 
-def _name_the_best(axes: Axes, rows: Sequence[dict[str, Any]], value: str) -> None:
+def _name_the_best(
+    axes: Axes, rows: Sequence[dict[str, Any]], names: dict[str, str], value: str
+) -> None:
     """Label the rows that no faster one of them equals; all of them would cover each other."""
     x, y = _places(rows, value)
     points = {Point(*place): row for place, row in zip(zip(x, y, strict=True), rows, strict=True)}
     for point in pareto_front(points):
         axes.annotate(
-            points[point]["name"],
+            names[points[point]["name"]],
             (point.seconds, point.quality),
             (-4, 4),
             textcoords="offset points",
