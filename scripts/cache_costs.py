@@ -1,6 +1,6 @@
 """What a cache's machinery costs on the shipped models: ``results/caching/costs.md`` and ``.json``.
 
-``python scripts/cache_costs.py`` takes more than half an hour of two quiet cores. A forecast step
+``python scripts/cache_costs.py`` takes longer than 28 minutes of two quiet cores. A forecast step
 relative to a full one, plans that never skip, and speed-up measured ÷ MACs, at batch 1 and 8.
 """
 
