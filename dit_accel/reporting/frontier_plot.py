@@ -33,11 +33,10 @@ def save_frontier_plot(document: dict[str, Any], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     settings, rows = document["settings"], document["rows"]
     reference = str(settings["reference"])
-    short = {row["name"]: _short_name(row, reference) for row in rows}
     converged = f"PSNR to the converged run ({settings['converged']}), dB"
-    _panel(left, rows, short, "to_converged", converged)
+    _panel(left, rows, reference, "to_converged", converged)
     near = [row for row in rows if _belongs(row, reference)]
-    _panel(right, near, short, "to_reference", f"PSNR to dense {reference}, dB")
+    _panel(right, near, reference, "to_reference", f"PSNR to dense {reference}, dB")
     left.legend(loc="lower right", fontsize=8)
     seeds = settings["seeds"]
     figure.suptitle(
@@ -63,7 +62,7 @@ def _short_name(row: dict[str, Any], reference: str) -> str:
 
 
 def _panel(
-    axes: Axes, rows: Sequence[dict[str, Any]], names: dict[str, str], value: str, title: str
+    axes: Axes, rows: Sequence[dict[str, Any]], reference: str, value: str, title: str
 ) -> None:
     drawn = [row for row in rows if row[value]["db"] is not None]
     _dense_lines(axes, [row for row in drawn if row["kind"] == "dense"], value)
@@ -73,7 +72,7 @@ def _panel(
         if chosen:
             x, y = _places(chosen, value)
             axes.scatter(x, y, s=36, marker=marker, color=colour, label=label, zorder=3)
-    _name_the_best(axes, others, names, value)
+    _name_the_best(axes, others, reference, value)
     axes.set_xscale("log")
     axes.margins(x=0.2)  # for the labels
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
@@ -111,15 +110,13 @@ def _places(rows: Sequence[dict[str, Any]], value: str) -> tuple[list[float], li
     return [row["comparable_seconds"] for row in rows], [row[value]["db"] for row in rows]
 
 
-def _name_the_best(
-    axes: Axes, rows: Sequence[dict[str, Any]], names: dict[str, str], value: str
-) -> None:
+def _name_the_best(axes: Axes, rows: Sequence[dict[str, Any]], reference: str, value: str) -> None:
     """Label the rows that no faster one of them equals; all of them would cover each other."""
     x, y = _places(rows, value)
     points = {Point(*place): row for place, row in zip(zip(x, y, strict=True), rows, strict=True)}
     for point in pareto_front(points):
         axes.annotate(
-            names[points[point]["name"]],
+            _short_name(points[point], reference),
             (point.seconds, point.quality),
             (-4, 4),
             textcoords="offset points",

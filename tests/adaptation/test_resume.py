@@ -153,7 +153,7 @@ def test_a_real_process_killed_by_a_signal_resumes_to_the_same_adapter(
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     refused = CliRunner().invoke(app, command[3:])
-    assert refused.exit_code == 2 and "--resume" in refused.output
+    assert refused.exit_code == 2 and "--resume" in refused.stderr
     subprocess.run([*command, "--resume"], check=True, capture_output=True)
     whole, killed = (
         (tmp_path / name / "adapter/adapter.safetensors").read_bytes()

@@ -134,14 +134,13 @@ def test_first_block_decisions_are_those_of_eager_when_blocks_are_compiled(
     assert counter.frame_count > 0
 
 
+LONG = {"easy", "input_change"}
+"""Judges with the most kinds of steps to compile."""
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        "curvature",
-        "verify",
-        pytest.param("easy", marks=pytest.mark.slow),
-        pytest.param("input_change", marks=pytest.mark.slow),
-    ],
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in JUDGING],
 )
 def test_other_decisions_are_those_of_eager_too(name: str) -> None:
     family = FAMILIES["alpha" if name == "input_change" else "dit"]

@@ -19,7 +19,10 @@ def repeated_on_other_families(items: Sequence[pytest.Item]) -> Iterator[pytest.
     """
     functions: dict[str, list[pytest.Function]] = defaultdict(list)
     for item in items:
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+        # One that is slow anyway takes no turn: its case might be left with it alone.
+        if not isinstance(item, pytest.Function) or item.get_closest_marker("slow"):
+            continue
+        if hasattr(item, "callspec"):
             functions[item.nodeid.partition("[")[0]].append(item)
     for product in functions.values():
         if len(product) >= LARGE:
