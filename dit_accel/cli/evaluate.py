@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +31,7 @@ def evaluate(
     Each part goes on where it was stopped: give the same command again. Under torchrun or Slurm all
     ranks sample; rank 0 scores, times and reports once every set is complete.
     """
+    from dit_accel.cli.options import command_line
     from dit_accel.cli.progress import progress_bar, quiet_diffusers
     from dit_accel.cli.sample import set_display
     from dit_accel.evaluation.config import load_evaluation
@@ -48,10 +48,7 @@ def evaluate(
 
     quiet_diffusers()
     place = current_shard(shard)
-    command = ["dit-accel", "evaluate", str(config)]
-    command += [part for change in assignments or () for part in ("--set", change)]
-    command += [] if report is None else ["--report", str(report)]
-    again = shlex.join(command)
+    again = command_line("evaluate", config, assignments or (), report)
     evaluation = prepare_evaluation(*load_evaluation(config, assignments or ()), command=again)
     progress = sample_runs(evaluation, place, display=set_display(place, quiet))
     if progress.exit_code:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +32,7 @@ def frontier(
     exact rewrites on. Goes on where it was stopped: give the same command again. Leaves
     frontier.json, frontier.md and frontier.png.
     """
+    from dit_accel.cli.options import command_line
     from dit_accel.cli.progress import progress_bar, quiet_diffusers
     from dit_accel.evaluation.frontier.config import load_frontier
     from dit_accel.evaluation.frontier.document import finished_frontier, frontier_document
@@ -42,17 +42,15 @@ def frontier(
     from dit_accel.reporting.frontier_report import save_frontier
 
     quiet_diffusers()
-    command = ["dit-accel", "frontier", str(config)]
-    command += [part for change in assignments or () for part in ("--set", change)]
-    command += [] if report is None else ["--report", str(report)]
-    command += ["--select"] if select else []
+    flags = ["--select"] if select else []
+    command = command_line("frontier", config, assignments or (), report, *flags)
     settings = load_frontier(config, assignments or ())
     prepare_frontier(settings, selecting=select)
     if total := missing_runs(settings):
         selection = prepare_frontier(settings, selecting=True)
         with progress_bar("calibrating", total) as advance:
             fit_missing(selection, advance)
-    prepared = prepare_frontier(settings, selecting=select, command=shlex.join(command))
+    prepared = prepare_frontier(settings, selecting=select, command=command)
     run = FrontierRun(prepared)
     with progress_bar("measuring", run.total) as advance:
         run.measure(advance)
