@@ -1,4 +1,4 @@
-"""How a training tells what it is at."""
+"""How what takes minutes, a training or a calibration, tells what it is at."""
 
 from __future__ import annotations
 

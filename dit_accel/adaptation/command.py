@@ -21,9 +21,9 @@ from accelerate.utils import (
 
 from dit_accel.adaptation.config import AdaptationConfig
 from dit_accel.adaptation.prepare import PreparedAdaptation
-from dit_accel.adaptation.report import Report
 from dit_accel.adaptation.session import Session
 from dit_accel.errors import DitAccelError, PlanError, UnsupportedError, mismatch
+from dit_accel.phase_report import Report
 from dit_accel.training.checkpoint import read_json, write_json
 
 CONFIG_FILE = "config.json"

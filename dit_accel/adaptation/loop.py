@@ -20,9 +20,9 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from dit_accel.adaptation.config import AdaptationConfig
-from dit_accel.adaptation.report import Report, silent
 from dit_accel.adaptation.student import Student
 from dit_accel.errors import DitAccelError
+from dit_accel.phase_report import Report, silent
 from dit_accel.training.checkpoint import RunLog, load_if_present, save_atomically
 from dit_accel.training.loop import learning_rate
 from dit_accel.training.optimizers import build_optimizers, set_learning_rate

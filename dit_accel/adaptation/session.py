@@ -17,7 +17,6 @@ from dit_accel.adaptation.loss import AdaptationLoss
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.prepare import PreparedAdaptation
 from dit_accel.adaptation.preview import Preview
-from dit_accel.adaptation.report import Report, silent
 from dit_accel.adaptation.scoring import relative_error
 from dit_accel.adaptation.sources import OpenedSource, open_source
 from dit_accel.adaptation.starting_point import calibrate_student, is_calibrated
@@ -28,6 +27,7 @@ from dit_accel.adapters.record import AdapterRecord
 from dit_accel.calibration_record import model_hash, sampled_weights
 from dit_accel.install import at_step
 from dit_accel.measure.provenance import versions
+from dit_accel.phase_report import Report, silent
 from dit_accel.sampling.loading import DTYPES, load_pipeline
 from dit_accel.sampling.solvers import make_scheduler
 from dit_accel.training.checkpoint import read_json, write_json

@@ -18,10 +18,10 @@ from dit_accel.adaptation.latents import Latents, PictureEncoder
 from dit_accel.adaptation.noise_levels import NoiseLevels
 from dit_accel.adaptation.pictures import AnyPictures, Picture, read_pictures
 from dit_accel.adaptation.prepare import PreparedAdaptation
-from dit_accel.adaptation.report import Report
 from dit_accel.adaptation.samples import Source
 from dit_accel.adaptation.trajectories import NAMES, Trajectories, TrajectoryRequest
 from dit_accel.errors import DitAccelError, mismatch
+from dit_accel.phase_report import Report
 from dit_accel.sampling.conditions.labels import ClassNames
 from dit_accel.sampling.loading import pipeline_labels
 

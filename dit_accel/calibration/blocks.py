@@ -22,7 +22,7 @@ from dit_accel.calibration.plans import SNAPSHOTS, calibrated_plan
 from dit_accel.calibration.recording import Recorder, Recording
 from dit_accel.calibration.request import Request, relative_error, too_fast
 from dit_accel.calibration.schedules import Choice
-from dit_accel.calibration.sensitivity import measured_sensitivity, probed_steps
+from dit_accel.calibration.sensitivity import measured_sensitivity
 from dit_accel.plan import Plan
 
 FIRST_BLOCKS = (1, 2)
@@ -45,13 +45,6 @@ class _Outcome:
     seconds: float
 
 
-def runs_of_blocks(num_steps: int, num_seeds: int, batch_size: int) -> int:
-    """The most runs that are reported."""
-    batches = -(-num_seeds // batch_size)
-    probes = len(probed_steps(num_steps)) * min(PROBED_SAMPLES, num_seeds)
-    return 1 + -(-probes // batch_size) + batches * (CANDIDATES + 3)
-
-
 def best_of_blocks(request: Request, speedup: float) -> Plan:
     """The plan nearest to the dense run.
 
@@ -64,7 +57,10 @@ def best_of_blocks(request: Request, speedup: float) -> Plan:
     choices = _choices(request, speedup, recording, dense)
     if not choices:
         raise too_fast(speedup, request.num_steps, "use fewer steps of the solver")
-    outcomes = [_outcome(request, choice, recording, dense) for choice in choices]
+    outcomes = []
+    for choice in choices:
+        outcomes.append(_outcome(request, choice, recording, dense))
+        request.report("candidates", len(outcomes), len(choices))
     best = min(outcomes, key=lambda outcome: outcome.error)
     again, _ = _recorded(request, firsts, best.plan)
     fitted_again = _outcome(request, best.choice, again, dense)
@@ -80,7 +76,7 @@ def _recorded(
     finals = []
     for batch in request.trajectories.batches:
         finals.append(recorder.record(batch))
-        request.advance("trajectories")
+        request.report("trajectories", len(finals), len(request.trajectories.batches))
     return recording, torch.cat(finals)
 
 
@@ -90,7 +86,7 @@ def _choices(
     workloads, num_steps = request.workloads, request.num_steps
     probed = range(min(PROBED_SAMPLES, len(dense)))
     some = request.trajectories.some(probed)
-    sensitivity = measured_sensitivity(request.denoiser, some, dense, num_steps, request.advance)
+    sensitivity = measured_sensitivity(request.denoiser, some, dense, num_steps, request.report)
     firsts = recording.firsts
     return candidates(
         recording,

@@ -11,15 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from dit_accel.calibration.blocks import best_of_blocks, runs_of_blocks
+from dit_accel.calibration.blocks import best_of_blocks
 from dit_accel.calibration.conditions import conditions_for
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
-from dit_accel.calibration.multistep import best_multistep, runs_of_multistep
+from dit_accel.calibration.multistep import best_multistep
 from dit_accel.calibration.reference_path import converges
-from dit_accel.calibration.request import Advance, Request
+from dit_accel.calibration.request import Request
 from dit_accel.calibration_record import TARGETS, Target
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.exact.config import ExactSetting, read_exact
+from dit_accel.phase_report import Report, silent
 from dit_accel.plan import Plan
 
 
@@ -34,7 +35,7 @@ def calibrate(
     conditions: Mapping[str, Any] | None = None,
     batch_size: int = 8,
     exact: bool | Mapping[str, bool] = True,
-    advance: Advance = lambda finished: None,
+    report: Report = silent,
 ) -> Plan:
     """Fit a plan to a pipeline with its scheduler, by a few trajectories of its own.
 
@@ -56,7 +57,7 @@ def calibrate(
             `prompt`, embeddings; also `height` and `width`. Classes are drawn if there are none.
         batch_size: trajectories at a time.
         exact: the rewrites of the plan.
-        advance: told the name of each finished run; there are at most `runs_of_calibration`.
+        report: told what is under way, how much of it is done, and of how much.
 
     Returns:
         A plan that holds its numbers and what it was fitted to, and refuses other runs.
@@ -75,7 +76,7 @@ def calibrate(
         conditions_for(pipe, seeds, conditions),
         batch_size,
     )
-    return calibration_of(pipe, trajectories, wanted, read_exact(exact), advance)(speedup)
+    return calibration_of(pipe, trajectories, wanted, read_exact(exact), report)(speedup)
 
 
 def calibration_of(
@@ -83,19 +84,13 @@ def calibration_of(
     trajectories: Trajectories,
     target: Target,
     exact: ExactSetting,
-    advance: Advance = lambda finished: None,
+    report: Report = silent,
 ) -> Callable[[float], Plan]:
     """What fits a plan for each speed-up; the target's trajectories are run once for all."""
     can_converge = converges(pipe.scheduler)
     reached: Target = target if can_converge else "dense"
-    request = Request(Denoiser(pipe), trajectories, exact, reached, advance)
+    request = Request(Denoiser(pipe), trajectories, exact, reached, report)
     return partial(best_multistep if can_converge else best_of_blocks, request)
-
-
-def runs_of_calibration(num_steps: int, num_seeds: int, batch_size: int) -> int:
-    """The most runs that `calibrate` reports."""
-    blocks = runs_of_blocks(num_steps, num_seeds, batch_size)
-    return max(blocks, runs_of_multistep(num_seeds, batch_size))
 
 
 def check_request(num_inference_steps: int, speedup: float, target: str) -> Target:

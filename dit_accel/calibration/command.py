@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from dit_accel.calibration.calibrate import calibrate, check_request
 from dit_accel.calibration_record import Target
 from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.measure.architectures import load_architecture
+from dit_accel.phase_report import Report
 from dit_accel.plan import Plan
 from dit_accel.sampling.loading import default_device, load_pipeline, pipeline_folder
 from dit_accel.sampling.preparing import PreparedSampling, prepare_sampling
@@ -86,7 +87,7 @@ def _data(model: str, labels: Sequence[str], prompts: Sequence[str]) -> dict[str
     return {"labels": "uniform"}
 
 
-def run(prepared: PreparedCalibration, advance: Callable[[str], None]) -> Plan:
+def run(prepared: PreparedCalibration, report: Report) -> Plan:
     """Load the model, calibrate, and write the plan."""
     config = prepared.sampling.config
     pipe = load_pipeline(config.model, config.dtype, default_device())
@@ -101,7 +102,7 @@ def run(prepared: PreparedCalibration, advance: Callable[[str], None]) -> Plan:
         seeds=[spec.seed for spec in specs],
         conditions=conditions_of(pipe, specs, config.guidance_scale),
         batch_size=config.batch_size,
-        advance=advance,
+        report=report,
     )
     plan.save(prepared.out)
     return plan

@@ -21,11 +21,6 @@ FITS = 150
 """The most choices of steps that are really run."""
 
 
-def runs_of_multistep(num_seeds: int, batch_size: int) -> int:
-    """The most runs that are reported."""
-    return FITS + 1 + 2 * -(-num_seeds // batch_size)
-
-
 def best_multistep(request: Request, speedup: float) -> Plan:
     """The plan whose final latents come nearest to the target.
 
@@ -35,20 +30,20 @@ def best_multistep(request: Request, speedup: float) -> Plan:
     loop = ClosedLoop(request.denoiser, request.trajectories, request.path)
     fits: dict[Places, Fitted] = {}
 
+    def spent() -> float:
+        return min(1.0, max(len(fits) / FITS, loop.forwards / FORWARDS))
+
     def score(places: Places) -> float:
         fits[places] = loop.fit(*places)
-        request.advance("fits")
+        request.report("search", round(100 * spent()), 100)
         return fits[places].error
-
-    def spent() -> bool:
-        return len(fits) >= FITS or loop.forwards >= FORWARDS
 
     num_steps, workloads = request.num_steps, request.workloads
     dense_steps = workloads.budget(speedup, num_steps)
     budget = Budget(num_steps, dense_steps, workloads.half, request.trajectories.guided)
     if not budget.splits():
         raise too_fast(speedup, num_steps, "use more steps of the solver")
-    best = best_places(budget, score, spent)
+    best = best_places(budget, score, lambda: spent() == 1)
     if not fits[best].rows:
         raise DitAccelError(
             f"pipe: every run in {request.denoiser.transformer.dtype} has come to NaN or Inf,"

@@ -6,7 +6,7 @@ to be compared with at every step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
+from dit_accel.phase_report import Report
 
 CONVERGED_STEPS = 100
 """About so many, of a second-order solver: errors of a few per mille."""
@@ -57,7 +58,7 @@ def reference_path(
     denoiser: Denoiser,
     trajectories: Trajectories,
     converged: bool,
-    advance: Callable[[str], None],
+    report: Report,
 ) -> list[torch.Tensor]:
     """The latents `[B, C, h, w]` that enter the steps of a run, and last those it ends with.
 
@@ -65,14 +66,14 @@ def reference_path(
         denoiser: of the pipeline.
         trajectories: the run.
         converged: on the trajectory that the solver converges to, or else on the dense run's.
-        advance: told after each batch.
+        report: told after each batch.
     """
     timesteps = denoiser.timesteps(trajectories.num_inference_steps)
     batches = []
     with _solver(denoiser, timesteps if converged else None):
         for batch in trajectories.batches:
             batches.append(_recorded(denoiser, batch, timesteps))
-            advance("trajectories")
+            report("trajectories", len(batches), len(trajectories.batches))
     return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 

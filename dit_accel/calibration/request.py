@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,9 +22,8 @@ from dit_accel.errors import DitAccelError, mismatch
 from dit_accel.exact.config import ExactSetting
 from dit_accel.measure.provenance import versions
 from dit_accel.measure.timing import timed
+from dit_accel.phase_report import Report
 from dit_accel.plan import Plan
-
-Advance = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,14 @@ class Request:
         trajectories: to fit to.
         exact: the rewrites of the plan, and of the dense run that it is measured against.
         target: what the plan's final latents should come near to.
-        advance: told the name of each finished run.
+        report: told how far it is.
     """
 
     denoiser: Denoiser
     trajectories: Trajectories
     exact: ExactSetting
     target: Target
-    advance: Advance
+    report: Report
 
     @property
     def num_steps(self) -> int:
@@ -55,7 +53,7 @@ class Request:
     def path(self) -> list[torch.Tensor]:
         """Latents that enter the steps of the target's run, and its final ones; run once."""
         converged = self.target == "converged"
-        return reference_path(self.denoiser, self.trajectories, converged, self.advance)
+        return reference_path(self.denoiser, self.trajectories, converged, self.report)
 
     @property
     def workloads(self) -> Workloads:
@@ -90,9 +88,7 @@ class Request:
 
     def _timed(self, batch: Trajectories, plan: Plan) -> tuple[float, torch.Tensor]:
         device = next(self.denoiser.transformer.parameters()).device
-        seconds, latents = timed(lambda: self.denoiser.run(batch, plan), device)
-        self.advance("candidates")
-        return seconds, latents
+        return timed(lambda: self.denoiser.run(batch, plan), device)
 
     def described(self, plan: Plan, error: float, seconds: float) -> Plan:
         """A plan with what was measured of it."""

@@ -6,7 +6,7 @@ correct or build upon. Each row of a batch is one probe: the same sample, distur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.integration.calls import output_of
+from dit_accel.phase_report import Report
 
 PROBES = 8
 """Steps that are disturbed; between them sensitivities are interpolated."""
@@ -36,7 +37,7 @@ def measured_sensitivity(
     trajectories: Trajectories,
     final: torch.Tensor,
     num_steps: int,
-    advance: Callable[[str], None],
+    report: Report,
 ) -> npt.NDArray[np.float64]:
     """Error of the final latents for a unit error of each step's guided output.
 
@@ -45,7 +46,7 @@ def measured_sensitivity(
         trajectories: the samples to disturb.
         final: their final latents, undisturbed, `[B, C, h, w]`.
         num_steps: of the run.
-        advance: told after each run.
+        report: told after each run.
 
     Returns:
         `[num_steps]`.
@@ -65,7 +66,7 @@ def measured_sensitivity(
         scale = max(1.0, trajectories.guidance_scale)
         for (_, step), remaining, size in zip(batch, left.tolist(), probe.sizes, strict=True):
             ratios[step].append(remaining / max(scale * size, 1e-12))
-        advance("sensitivity")
+        report("sensitivity", start + len(batch), len(pairs))
     known = [float(np.sqrt(np.mean(np.square(ratios[step])))) for step in steps]
     logs = np.log(np.maximum(known, 1e-12))
     return np.exp(np.interp(np.arange(num_steps), steps, logs))

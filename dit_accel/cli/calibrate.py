@@ -34,9 +34,8 @@ def calibrate(
     The folder is a plan: dit-accel generate --plan OUT, dit_accel.accelerate(pipe, "OUT"). It is
     refused for another model, solver, number of steps or guidance than these.
     """
-    from dit_accel.calibration.calibrate import runs_of_calibration
     from dit_accel.calibration.command import prepare, run
-    from dit_accel.cli.progress import progress_bar
+    from dit_accel.cli.progress import phase_bar
 
     settings = {
         "model": model,
@@ -48,8 +47,8 @@ def calibrate(
         "batch_size": batch,
     }
     prepared = prepare(settings, speedup, out, label or (), prompt or (), target)
-    with progress_bar("calibrating", runs_of_calibration(steps, seeds, batch)) as advance:
-        plan = run(prepared, advance)
+    with phase_bar("calibrating", shown=True) as report:
+        plan = run(prepared, report)
     console = Console()
     assert plan.calibration is not None and plan.calibration.expected is not None
     expected = plan.calibration.expected

@@ -33,10 +33,10 @@ def frontier(
     frontier.json, frontier.md and frontier.png.
     """
     from dit_accel.cli.options import command_line
-    from dit_accel.cli.progress import progress_bar, quiet_diffusers
+    from dit_accel.cli.progress import phase_bar, progress_bar, quiet_diffusers
     from dit_accel.evaluation.frontier.config import load_frontier
     from dit_accel.evaluation.frontier.document import finished_frontier, frontier_document
-    from dit_accel.evaluation.frontier.fitted_plans import fit_missing, missing_runs
+    from dit_accel.evaluation.frontier.fitted_plans import fit_missing, missing_plans
     from dit_accel.evaluation.frontier.measure import FrontierRun
     from dit_accel.evaluation.frontier.prepare import prepare_frontier
     from dit_accel.reporting.frontier_report import save_frontier
@@ -46,10 +46,10 @@ def frontier(
     command = command_line("frontier", config, assignments or (), report, *flags)
     settings = load_frontier(config, assignments or ())
     prepare_frontier(settings, selecting=select)
-    if total := missing_runs(settings):
+    if missing_plans(settings):
         selection = prepare_frontier(settings, selecting=True)
-        with progress_bar("calibrating", total) as advance:
-            fit_missing(selection, advance)
+        with phase_bar("calibrating", shown=True) as report_phase:
+            fit_missing(selection, report_phase)
     prepared = prepare_frontier(settings, selecting=select, command=command)
     run = FrontierRun(prepared)
     with progress_bar("measuring", run.total) as advance:

@@ -8,8 +8,8 @@ from tiny_adaptations import document
 from dit_accel.adaptation import command
 from dit_accel.adaptation.config import AdaptationConfig
 from dit_accel.adaptation.prepare import prepare
-from dit_accel.adaptation.report import silent
 from dit_accel.errors import DitAccelError
+from dit_accel.phase_report import silent
 
 
 def test_a_tracker_gets_what_the_log_gets(tiny_dit, tmp_path):

@@ -13,7 +13,6 @@ from tiny_models import FAMILIES, SIDE, TinyPixArt
 
 import dit_accel
 from dit_accel import DitAccelError, Plan, PlanError
-from dit_accel.calibration.calibrate import runs_of_calibration
 from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.errors import UnsupportedError
 from dit_accel.install import plan_of
@@ -67,10 +66,11 @@ def test_the_expected_error_is_the_error(pipe: Any, plan: Plan) -> None:
 
 
 def test_same_seeds_same_plan(pipe: Any, plan: Plan) -> None:
-    finished: list[str] = []
-    again = fitted(pipe, advance=finished.append)
+    told: list[tuple[str, int, int]] = []
+    again = fitted(pipe, report=lambda *phase: told.append(phase))
     assert again.fingerprint == plan.fingerprint
-    assert len(finished) <= runs_of_calibration(STEPS, len(SEEDS), 8)
+    ended = [phase for phase, done, total in told if done == total]
+    assert ended == ["trajectories", "sensitivity", "candidates", "trajectories"]
 
 
 def test_the_pipeline_is_left_as_it_was(pipe: Any) -> None:

@@ -26,6 +26,7 @@ from dit_accel.calibration.denoiser import Denoiser, Trajectories
 from dit_accel.calibration.places import Budget, Places, best_places
 from dit_accel.calibration.reference_path import converges, reference_path
 from dit_accel.errors import DitAccelError, UnsupportedError
+from dit_accel.phase_report import silent
 
 STEPS = 8
 SOLVERS = {
@@ -81,11 +82,11 @@ def test_without_guidance_steps_are_left_out() -> None:
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_path_is_that_of_many_steps(solver: str) -> None:
     trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 8)
-    path = reference_path(Denoiser(pipeline(solver)), trajectories, True, lambda finished: None)
+    path = reference_path(Denoiser(pipeline(solver)), trajectories, True, silent)
     assert len(path) == STEPS + 1
     exact = run(pipeline("UniPC"), 400)
     assert float((path[-1] - exact).norm() / exact.norm()) < 0.02
-    dense = reference_path(Denoiser(pipeline(solver)), trajectories, False, lambda finished: None)
+    dense = reference_path(Denoiser(pipeline(solver)), trajectories, False, silent)
     torch.testing.assert_close(dense[-1], run(pipeline(solver)))
     torch.testing.assert_close(dense[0], path[0])
 
@@ -111,7 +112,7 @@ def test_two_calls_a_step_are_refused() -> None:
     trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 8)
     denoiser = Denoiser(pipe)
     pipe_of_the_fit = denoiser.pipe
-    path = reference_path(denoiser, trajectories, False, lambda finished: None)
+    path = reference_path(denoiser, trajectories, False, silent)
     denoiser.pipe.scheduler.scale_model_input = calling
     with pytest.raises(UnsupportedError, match="second transformer call in step 0"):
         ClosedLoop(denoiser, trajectories, path).fit((0, 1), (0,))
@@ -156,7 +157,7 @@ def test_no_choice_leaves_out_nothing_and_what_is_left_is_spent() -> None:
 def test_a_run_that_only_its_last_step_spoils_has_diverged() -> None:
     denoiser = Denoiser(pipeline("DDIM"))
     trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 2)
-    path = reference_path(denoiser, trajectories, True, lambda name: None)
+    path = reference_path(denoiser, trajectories, True, silent)
     spoiled = [*path[:-1], torch.full_like(path[-1], math.nan)]
     loop = ClosedLoop(denoiser, trajectories, spoiled)
     assert loop.fit((0, 2), (0,)).error == math.inf
@@ -167,7 +168,7 @@ def test_batches_of_the_transformer_change_nothing() -> None:
     found = []
     for batch_size in (1, 2):
         trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, batch_size)
-        path = reference_path(denoiser, trajectories, True, lambda name: None)
+        path = reference_path(denoiser, trajectories, True, silent)
         loop = ClosedLoop(denoiser, trajectories, path)
         found.append((loop.fit((0, 2, 5), (0, 5)).error, loop.forwards))
     assert found[0] == pytest.approx(found[1], rel=1e-3) and found[1][1] == 2.5
@@ -189,7 +190,7 @@ def test_places_and_the_split_into_them_are_improved_by_single_changes() -> None
 def test_a_run_that_goes_on_from_the_best_one_is_the_run_from_its_beginning(solver: str) -> None:
     denoiser = Denoiser(pipeline(solver))
     trajectories = Trajectories(STEPS, GUIDANCE, SEEDS, LABELS, 2)
-    path = reference_path(denoiser, trajectories, True, lambda name: None)
+    path = reference_path(denoiser, trajectories, True, silent)
     loop = ClosedLoop(denoiser, trajectories, path)
     loop.fit((0, 2, 4, 6), (0, 4))
     before = loop.forwards
@@ -214,3 +215,16 @@ def test_runs_that_do_not_stay_finite_are_refused() -> None:
         pipe.transformer.proj_out_2.weight.mul_(float("nan"))
     with pytest.raises(DitAccelError, match="NaN or Inf"):
         fitted(pipe, num_inference_steps=4, speedup=1.3)
+
+
+def test_the_search_tells_how_much_of_its_budget_is_spent() -> None:
+    told: list[tuple[str, int, int]] = []
+    fitted(
+        pipeline("DDIM"),
+        num_inference_steps=4,
+        speedup=1.3,
+        report=lambda *phase: told.append(phase),
+    )
+    assert told[0][0] == "trajectories"
+    spent = [done for phase, done, _ in told if phase == "search"]
+    assert spent == sorted(spent) and 0 <= spent[0] < spent[-1] <= 100

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dit_accel.calibration.calibrate import calibration_of, runs_of_calibration
+from dit_accel.calibration.calibrate import calibration_of
 from dit_accel.calibration.command import conditions_of
 from dit_accel.calibration.denoiser import Trajectories
 from dit_accel.calibration_record import Target
 from dit_accel.exact.config import Exact
 from dit_accel.measure.candidates import Base
+from dit_accel.phase_report import Report
 from dit_accel.plan import Plan
 from dit_accel.plan_folder import PLAN_FILE
 from dit_accel.sampling.loading import default_device, load_pipeline
@@ -62,28 +63,23 @@ def fitted_plans(config: FrontierConfig) -> Iterator[FittedPlan]:
             yield FittedPlan(runs.base, speedup, runs.target, folder)
 
 
-def missing_runs(config: FrontierConfig) -> int:
-    """The most runs that `fit_missing` reports."""
-    seeds, size = config.calibration_seeds, config.batch_size
-    return sum(
-        runs_of_calibration(plan.base.num_inference_steps, seeds, size)
-        for plan in fitted_plans(config)
-        if not plan.is_there
-    )
+def missing_plans(config: FrontierConfig) -> list[FittedPlan]:
+    """Those that are to be fitted yet."""
+    return [plan for plan in fitted_plans(config) if not plan.is_there]
 
 
-def fit_missing(prepared: PreparedFrontier, advance: Callable[[str], None]) -> None:
+def fit_missing(prepared: PreparedFrontier, report: Report) -> None:
     """Fit and write the plans that are not there yet, on the first of the selection seeds.
 
     Args:
         prepared: of the selection seeds.
-        advance: told after each run.
+        report: told which one is being fitted, and how far it is.
 
     Raises:
         DitAccelError: no plan is as fast as one of them should be.
     """
     config = prepared.config
-    missing = [plan for plan in fitted_plans(config) if not plan.is_there]
+    missing = missing_plans(config)
     if not missing:
         return
     pipe = load_pipeline(config.model, config.dtype, default_device())
@@ -91,6 +87,10 @@ def fit_missing(prepared: PreparedFrontier, advance: Callable[[str], None]) -> N
     specs = prepared.specs[: config.calibration_seeds]
     conditions = conditions_of(pipe, specs, config.guidance_scale)
     seeds = tuple(spec.seed for spec in specs)
+    under_way = ""
+
+    def told(phase: str, done: int, total: int) -> None:
+        report(f"{under_way}, {phase}", done, total)
 
     @functools.cache
     def calibration(base: Base, target: Target) -> Callable[[float], Plan]:
@@ -98,9 +98,10 @@ def fit_missing(prepared: PreparedFrontier, advance: Callable[[str], None]) -> N
         trajectories = Trajectories(
             base.num_inference_steps, config.guidance_scale, seeds, conditions, config.batch_size
         )
-        return calibration_of(pipe, trajectories, target, Exact(), advance)
+        return calibration_of(pipe, trajectories, target, Exact(), told)
 
-    for plan in missing:
+    for number, plan in enumerate(missing, start=1):
+        under_way = f"{plan.label} ({number} of {len(missing)})"
         _keep(calibration(plan.base, plan.target)(plan.speedup), plan.folder)
 
 
