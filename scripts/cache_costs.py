@@ -1,7 +1,7 @@
 """What a cache's machinery costs on the shipped models: ``results/caching/costs.md`` and ``.json``.
 
-``python scripts/cache_costs.py`` takes 18 minutes of two quiet cores. A forecast step relative to a full
-one, plans that never skip, and speed-up measured ÷ MACs, at batch 1 and 8.
+``python scripts/cache_costs.py`` takes 18 minutes of two quiet cores. A forecast step relative
+to a full one, plans that never skip, and speed-up measured ÷ MACs, at batch 1 and 8.
 """
 
 from __future__ import annotations
