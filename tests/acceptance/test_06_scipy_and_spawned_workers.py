@@ -16,7 +16,8 @@ from importlib.machinery import PathFinder
 find = PathFinder.find_spec
 
 
-def find_all_but_scipy(name, path=None, target=None):
+@classmethod
+def find_all_but_scipy(cls, name, path=None, target=None):
     return None if name.partition(".")[0] == "scipy" else find(name, path, target)
 
 
