@@ -25,7 +25,7 @@ Target = TypeVar("Target")
 _installations: weakref.WeakKeyDictionary[nn.Module, Installation] = weakref.WeakKeyDictionary()
 
 
-def accelerate(target: Target, plan: PlanLike) -> Target:
+def accelerate(target: Target, plan: PlanLike, *, adapter: Adapter | None = None) -> Target:
     """Put `plan` to work on `target`, in place.
 
     Args:
@@ -33,6 +33,8 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
         plan: a preset's name, the path of a YAML file or of a calibrated plan's folder, a mapping,
             or a `Plan`. A plan that is in place already is replaced. The empty plan installs
             nothing at all.
+        adapter: in memory, in place of the one that the plan names. Its weights are in force in
+            the steps that the plan changes; where all layers run as they are, so do their weights.
 
     Returns:
         `target` itself.
@@ -42,7 +44,7 @@ def accelerate(target: Target, plan: PlanLike) -> Target:
             calibrated for another one, or its adapter was trained for another one.
         UnsupportedError: the transformer's class is not supported.
     """
-    return _accelerate(target, Plan.load(plan))
+    return _accelerate(target, Plan.load(plan), adapter=adapter)
 
 
 def _accelerate(

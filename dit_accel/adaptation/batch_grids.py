@@ -1,8 +1,7 @@
 """On which token grid a batch runs: that of its step as a rule, now and then another one.
 
-A model whose own weights change is held to the dense one only where it is trained. On the scheduled
-pairs of step and grid alone, that would be neither at a step that is made dense later, nor under
-another schedule. So of ten batches eight run as scheduled, and the others on any other grid.
+Trained on the scheduled pairs of step and grid alone, weights would fit no other schedule. So a share
+of the batches runs on any other grid of it. Dense steps are the base model's and never trained.
 """
 
 from __future__ import annotations
@@ -26,13 +25,11 @@ class BatchGrids:
     """The grids of one adaptation.
 
     Attributes:
-        full: the model's own.
         scheduled: by the plan, one a step.
         others: that batches may run on instead.
         share: of the batches that do.
     """
 
-    full: Grid
     scheduled: tuple[Grid, ...]
     others: tuple[Grid, ...]
     share: float
@@ -44,10 +41,8 @@ class BatchGrids:
         """Those of a plan, whose program over a run is `table`."""
         scheduled = tuple(density_grid(program.cells) or full for program in table)
         # A step whose tokens are merged can't be given a coarser grid as well.
-        coarse = set(scheduled) - {full} if plan.merge is None else set[Grid]()
-        # The plan's own parts are no part of the dense model, and learn nothing from it.
-        others = coarse if config.train == "new" else coarse | {full}
-        return cls(full, scheduled, tuple(sorted(others)), config.other_grids)
+        others = set(scheduled) - {full} if plan.merge is None else set[Grid]()
+        return cls(scheduled, tuple(sorted(others)), config.other_grids)
 
     def draw(self, step: int, generator: torch.Generator) -> Grid:
         """The grid of a batch at `step` of the run."""
@@ -61,4 +56,4 @@ class BatchGrids:
         """Let `step` run on `grid`; keep the backward pass inside."""
         if grid == self.scheduled[step]:
             return nullcontext()
-        return fixed_density(transformer, None if grid == self.full else grid)
+        return fixed_density(transformer, grid)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dit_accel.adaptation.batch_grids import BatchGrids
-from dit_accel.adaptation.config import AdaptationConfig, Trains
+from dit_accel.adaptation.config import AdaptationConfig
 from dit_accel.adaptation.data_config import TrajectoriesConfig
 from dit_accel.adaptation.starting_point import is_calibrated
 from dit_accel.backbones import find_backbone
@@ -80,7 +80,7 @@ def prepare(config: AdaptationConfig) -> PreparedAdaptation:
         config,
         plan,
         sampling,
-        steps=trained_steps(config.train, table, grid),
+        steps=trained_steps(table, grid),
         grids=BatchGrids.of(config, plan, table, grid),
         native=(latents[0] * cell, latents[1] * cell),
     )
@@ -103,10 +103,8 @@ def training_plan(plan: Plan) -> Plan:
     return left
 
 
-def trained_steps(trains: Trains, table: Sequence[StepProgram], grid: Grid) -> tuple[int, ...]:
-    """Steps that are drawn: for new parts alone, those where the plan does anything.
-
-    Whatever else trains acts at the dense steps too, and has to be kept in place there.
+def trained_steps(table: Sequence[StepProgram], grid: Grid) -> tuple[int, ...]:
+    """Steps that are drawn: those where the plan does anything; the others stay the teacher's.
 
     Raises:
         PlanError: there are none.
@@ -120,7 +118,7 @@ def trained_steps(trains: Trains, table: Sequence[StepProgram], grid: Grid) -> t
             " there is nothing to train; correct its layers, steps or grid",
             source="plan",
         )
-    return tuple(acting if trains == "new" else range(len(table)))
+    return tuple(acting)
 
 
 def _sampling(config: AdaptationConfig, plan: Plan, reads_texts: bool) -> SampleConfig:

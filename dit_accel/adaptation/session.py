@@ -148,7 +148,8 @@ class Session:
         config = self.config
         return Preview(
             self.pipe,
-            self.student,
+            self.prepared.plan,
+            lambda: self.adapter({}),
             Denoising(self.loss.table, config.run, self.accelerator.autocast),
             rows=self.draws.scoring(0).conditions[: config.previews],
             seed=self.prepared.sampling.config.seed + (1 << 31),

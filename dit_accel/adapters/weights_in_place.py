@@ -1,8 +1,8 @@
-"""An adapter's changes of a transformer's own weights, put on and taken off.
+"""An adapter's changes of a transformer's own weights: put on, exchanged step by step, taken off.
 
 The parameter *objects* are exchanged, never their values: other pipelines may share them, and
-taking them off gives back the very tensors that were there. Until then these wait in a note on the
-transformer itself: a deep copy brings it along, and so has stock weights to go back to.
+taking them off gives back the very tensors that were there. Whichever are not in place wait in a
+note on the transformer itself: a deep copy brings it along, and so has stock weights to go back to.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 Places = list[tuple[nn.Module, str]]
 _NOTE = "_dit_accel_own_weights"
 _ATTENTION = (".to_q.", ".to_k.", ".to_v.")
+
+
+@dataclass
+class _Note:
+    """The parameters that wait, by name, and whether those in place are the adapter's."""
+
+    waiting: dict[str, nn.Parameter]
+    adapted: bool
 
 
 def put_on(transformer: nn.Module, adapter: Adapter) -> None:
@@ -39,12 +48,23 @@ def put_on(transformer: nn.Module, adapter: Adapter) -> None:
     changed = {name: _parameter(places[name]) for name in adapter.changed_weights}
     for name, own in changed.items():
         _refuse_unused(transformer, name, own)
-    noted = vars(transformer)[_NOTE] = dict[str, nn.Parameter]()
+    note = vars(transformer)[_NOTE] = _Note({}, adapted=True)
     with torch.no_grad():
         for name, own in changed.items():
-            noted[name] = own
+            note.waiting[name] = own
             value = adapter.changed(name, own)
             _set(places[name], nn.Parameter(value, requires_grad=own.requires_grad))
+
+
+def wear(transformer: nn.Module, adapted: bool) -> None:
+    """Compute with the adapter's weights from here on, or with the model's own; both stay in memory.
+
+    Raises:
+        UnsupportedError: those in place are offloaded module by module, and can't be exchanged.
+    """
+    note = _note(transformer)
+    if note is not None and note.adapted != adapted:
+        _exchange(transformer, note)
 
 
 def take_off(transformer: nn.Module) -> None:
@@ -52,26 +72,24 @@ def take_off(transformer: nn.Module) -> None:
 
     They come to where their replacements are by now, and in their type.
     """
-    for places, own in _noted(transformer):
-        present = _parameter(places)
-        if (present.device, present.dtype) != (own.device, own.dtype):
-            own.data = own.data.to(present.device, present.dtype)
-        _set(places, own)
+    note = _note(transformer)
+    if note is not None and note.adapted:
+        _exchange(transformer, note, refuse=False)
     vars(transformer).pop(_NOTE, None)
 
 
 @contextmanager
 def lifted(transformer: nn.Module) -> Iterator[None]:
     """A transformer with its own weights, for the length of a `with` block."""
-    noted = _noted(transformer)
-    present = [_parameter(places) for places, _ in noted]
-    for places, own in noted:
-        _set(places, own)
+    note = _note(transformer)
+    if note is None or not note.adapted:
+        yield
+        return
+    _exchange(transformer, note, refuse=False)
     try:
         yield
     finally:
-        for (places, _), parameter in zip(noted, present, strict=True):
-            _set(places, parameter)
+        _exchange(transformer, note, refuse=False)
 
 
 def parameter_places(transformer: nn.Module) -> dict[str, Places]:
@@ -91,11 +109,32 @@ def parameter_places(transformer: nn.Module) -> dict[str, Places]:
     return {name: places[key] for name, key in names.items()}
 
 
-def _noted(transformer: nn.Module) -> list[tuple[Places, nn.Parameter]]:
-    """The parameters that wait, each with its places; somebody may have removed a layer."""
-    away: dict[str, nn.Parameter] = vars(transformer).get(_NOTE, {})
-    places = parameter_places(transformer) if away else {}
-    return [(places[name], own) for name, own in away.items() if name in places]
+def _note(transformer: nn.Module) -> _Note | None:
+    note: _Note | None = vars(transformer).get(_NOTE)
+    return note
+
+
+def _exchange(transformer: nn.Module, note: _Note, refuse: bool = True) -> None:
+    """Those in place wait, those that waited are in place: where the former were, in their type."""
+    places = parameter_places(transformer) if note.waiting else {}
+    for name in list(note.waiting):
+        if name not in places:  # somebody has removed a layer
+            continue
+        present, waiting = _parameter(places[name]), note.waiting[name]
+        if refuse and present.is_meta and not waiting.is_meta:
+            raise UnsupportedError(
+                f"adapter: {name} is offloaded layer by layer, but this plan leaves steps dense, at"
+                " which the model's own weights compute; use enable_model_cpu_offload"
+            )
+        if not present.is_meta and _kind(present) != _kind(waiting):
+            waiting.data = waiting.data.to(present.device, present.dtype)
+        _set(places[name], waiting)
+        note.waiting[name] = present
+    note.adapted = not note.adapted
+
+
+def _kind(parameter: nn.Parameter) -> tuple[torch.device, torch.dtype]:
+    return parameter.device, parameter.dtype
 
 
 def _parameter(places: Places) -> nn.Parameter:

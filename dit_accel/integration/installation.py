@@ -12,7 +12,7 @@ from torch import nn
 
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.noise_levels import TrainedLevels
-from dit_accel.adapters.weights_in_place import put_on, take_off
+from dit_accel.adapters.weights_in_place import put_on, take_off, wear
 from dit_accel.backbones import Backbone
 from dit_accel.errors import UnsupportedError
 from dit_accel.exact.rewrites import ExactRewrites, RunFacts
@@ -23,7 +23,7 @@ from dit_accel.integration.observe import SchedulerObserver
 from dit_accel.integration.plan_hooks import PlanHooks
 from dit_accel.integration.segment_state import SegmentState
 from dit_accel.integration.statistics import Call, RunStatistics
-from dit_accel.methods.cell import Operators
+from dit_accel.methods.cell import NOTHING, Operators
 from dit_accel.plan import Plan
 from dit_accel.program import density_grid, resolve_layers, steps_with_blocks
 from dit_accel.run_state import MOST_BRANCHES, Position, RunClock
@@ -172,6 +172,8 @@ class Installation:
             self._begin_run(position, shape)
         self.statistics.settle(self.nbytes)  # the call before has ended; the cache still knows it
         layers = self._operators(position, grid)
+        if self.adapter is not None:  # a dense step is the base model's
+            wear(transformer, adapted=any(layer != NOTHING for layer in layers))
         call = self._caches.begin_forward(
             transformer, arguments, position, density_grid(layers), self.guidance
         )
