@@ -1,7 +1,7 @@
 """On which token grid a batch runs: that of its step as a rule, now and then another one.
 
-Trained on the scheduled pairs of step and grid alone, weights would fit no other schedule. So a share
-of the batches runs on any other grid of it. Dense steps are the base model's and never trained.
+Trained on the scheduled pairs of step and grid alone, weights would fit no other schedule. So a
+share of the batches runs on any other grid of it. Dense steps are the base model's, never trained.
 """
 
 from __future__ import annotations

@@ -124,8 +124,8 @@ class AdaptationConfig(StrictModel):
         dtype: of everything but the transformer, which is float32.
         adapter_dtype: of the numbers in the file.
         condition_dropout: share trained without a condition.
-        other_grids: share of the batches that run on another grid of the plan's density, or on the
-            full one where more than its new parts trains, so that other schedules do as well.
+        other_grids: share of the batches that run on another grid of the plan's density, so that
+            other schedules do as well.
         batch_size: samples a batch, over all processes together.
         held_out: samples that are never trained on, for the score.
         previews: pictures of the teacher and of the student in each grid; 0 for none.

@@ -57,7 +57,7 @@ def put_on(transformer: nn.Module, adapter: Adapter) -> None:
 
 
 def wear(transformer: nn.Module, adapted: bool) -> None:
-    """Compute with the adapter's weights from here on, or with the model's own; both stay in memory.
+    """Compute with the adapter's weights from here on, or with the model's own; both are kept.
 
     Raises:
         UnsupportedError: those in place are offloaded module by module, and can't be exchanged.

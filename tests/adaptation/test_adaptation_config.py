@@ -65,12 +65,9 @@ def test_a_model_that_reads_texts_needs_some(tiny_pixart, tmp_path):
         prepare(config)
 
 
-def test_new_parts_are_trained_where_the_plan_acts_and_the_rest_at_every_step(tiny_dit, tmp_path):
-    steps = {
-        train: prepare(AdaptationConfig(**document(tiny_dit, tmp_path, train=train))).steps
-        for train in ("new", "new+norm")
-    }
-    assert steps == {"new": (0, 1), "new+norm": (0, 1, 2, 3)}
+@pytest.mark.parametrize("train", ["new", "new+norm"])
+def test_steps_that_the_plan_leaves_alone_are_not_trained(tiny_dit, tmp_path, train):
+    assert prepare(AdaptationConfig(**document(tiny_dit, tmp_path, train=train))).steps == (0, 1)
 
 
 def test_set_changes_one_value(tiny_dit, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_adaptations import POOLED
+from tiny_adaptations import POOLED, SPARSE
 
 import dit_accel
 from dit_accel.adaptation.denoising import Denoising
@@ -151,23 +151,14 @@ def test_what_does_not_train_is_shared_with_the_teacher(open_session):
     assert {id(each) for each in session.student.parameters()} - own <= teachers
 
 
-def acting(session: Session) -> int:
-    """Number of the first batch at a step where the plan does something, as it does it."""
+def number_of(session: Session, scheduled: bool) -> int:
+    """Of the first batch that runs on its step's own grid, or on another one."""
+    draws = session.draws
     return next(
         number
         for number in range(99)
-        if (step := session.draws.training(number)[1]) < 2
-        and session.draws.grid(number, step) == (4, 4)
-    )
-
-
-def elsewhere(session: Session) -> int:
-    """Number of the first batch at a step that is dense by the plan, on fewer tokens."""
-    return next(
-        number
-        for number in range(99)
-        if (step := session.draws.training(number)[1]) >= 2
-        and session.draws.grid(number, step) == (4, 4)
+        if (draws.grid(number, step := draws.training(number)[1]) == draws.grids.scheduled[step])
+        == scheduled
     )
 
 
@@ -177,24 +168,17 @@ def test_gradient_checkpointing_changes_no_gradient(open_session):
     for name, checkpointing in (("a", False), ("b", True)):
         session = open_session(
             name,
+            plan={"density": SPARSE},
             gradient_checkpointing=checkpointing,
             objective={"features": 0.3},
             other_grids=0.5,
         )
         assert session.student.transformer.is_gradient_checkpointing == checkpointing
-        for number in (acting(session), elsewhere(session)):
-            assert session.backward(number, 1.0) > 1e-3
+        for scheduled in (True, False):
+            assert session.backward(number_of(session, scheduled), 1.0) > 1e-3
         gradients.append({n: p.grad for n, p in session.student.trained.items()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
-
-
-def test_a_dense_step_starts_without_a_loss(open_session):
-    """The student is its teacher there, but for the half precision of what was cached."""
-    session = open_session(other_grids=0.0)
-    number = next(number for number in range(99) if session.draws.training(number)[1] >= 2)
-    assert session.backward(number, 1.0) < 1e-5
-    assert session.backward(acting(session), 1.0) > 1e-3
 
 
 def test_accumulated_batches_are_one_larger_batch(open_session):

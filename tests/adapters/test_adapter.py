@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from dit_accel import Plan, PlanError
 from dit_accel.adapters import load_adapter, save_adapter
 from dit_accel.adapters.adapter import Adapter
 from dit_accel.adapters.record import AdapterRecord
+from dit_accel.install import at_step
 
 
 def test_a_file_says_what_was_saved(dit, tmp_path: Path):
@@ -127,6 +129,53 @@ def test_restore_follows_the_model_to_another_type(dit, tmp_path):
     transformer.to(torch.bfloat16)
     dit_accel.restore(transformer)
     assert same(transformer, expected)
+
+
+@every_family
+def test_steps_that_the_plan_leaves_alone_are_the_base_models(family: TinyFamily, tmp_path: Path):
+    transformer = family.transformer()
+    save_adapter(adapter_for(family, transformer), tmp_path)
+    half = {"density": {**DENSITY["density"], "steps": [0, 2]}, "adapter": str(tmp_path)}
+    latents, condition = torch.randn(2, 4, 8, 8), family.condition((1, 2), torch.float32)
+
+    def outputs(plan: Any) -> list[torch.Tensor]:
+        found = []
+        with torch.no_grad(), dit_accel.accelerated(transformer, plan):
+            for step in (0, 3, 1, 2):
+                with at_step(transformer, step, 4):
+                    found.append(family.predict(transformer, latents, 500, condition))
+        return found
+
+    stock, always, found = (outputs(plan) for plan in ({}, tmp_path, half))
+    assert all(torch.equal(found[place], always[place]) for place in (0, 2))
+    assert all(torch.equal(found[place], stock[place]) for place in (1, 3))
+    assert not torch.equal(stock[0], always[0])
+    exact = outputs(half | {"exact": True})
+    torch.testing.assert_close(exact, found, atol=1e-4, rtol=1e-4)
+
+
+def test_it_is_taken_off_whichever_weights_are_in_place(dit, tmp_path):
+    transformer = dit.transformer()
+    save_adapter(adapter_for(dit, transformer), tmp_path)
+    before, parameters = bits(transformer), list(transformer.parameters())
+    half = {"density": {**DENSITY["density"], "steps": [0, 2]}, "adapter": str(tmp_path)}
+    for steps in (2, 4):  # ends with a sparse step, and with a dense one
+        dit_accel.accelerate(transformer, half)
+        dit.denoise(transformer, steps=steps)
+        copied = copy.deepcopy(transformer)
+        for each in (copied, transformer):
+            dit_accel.restore(each)
+            assert same(each, before)
+        assert all(a is b for a, b in zip(transformer.parameters(), parameters, strict=True))
+
+
+def test_one_in_memory_takes_the_place_of_the_plans(dit, tmp_path):
+    transformer = dit.transformer()
+    adapter = adapter_for(dit, transformer)
+    save_adapter(adapter, tmp_path)
+    from_file = dit.denoise(dit_accel.accelerate(transformer, tmp_path))
+    in_memory = dit.denoise(dit_accel.accelerate(transformer, DENSITY, adapter=adapter))
+    assert torch.equal(in_memory, from_file)
 
 
 def test_exact_rewrites_and_a_lora_of_the_users_work_on_top(dit, tmp_path):
