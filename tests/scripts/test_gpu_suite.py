@@ -111,7 +111,7 @@ def test_the_longer_adaptation_is_one_that_can_begin(suite: Any, tmp_path: Path)
         if part.name == "adapt-dit-photos"
     ]
     config = load_config(part.command[-2])
-    assert (config.loop.steps, config.batch_size) == (8 * 2000, 128)
+    assert (config.loop.steps, config.batch_size) == (8 * 2200, 128)
     assert config.folder.parent == tmp_path
     assert len(prepare(config).steps) == 12
 
