@@ -55,7 +55,7 @@ def test_every_grid_of_the_schedule_is_drawn(open_session, monkeypatch):
 
 @pytest.mark.parametrize("train", ["new", "all"])
 def test_the_adapter_fills_the_parts(open_session, tiny_dit, train):
-    """A fresh pipeline under the adapter computes what the student does, or the teacher if dense."""
+    """A fresh pipeline under the adapter computes what the student does, or the teacher."""
     session = open_session(adapter_dtype="float32", train=train, plan=PLAN)
     folder = session.train().parent
     fresh = load_pipeline(str(tiny_dit), "float32", "cpu")
